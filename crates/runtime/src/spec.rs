@@ -1,0 +1,369 @@
+//! What the daemon hands to a shim: a container, or a process in it, with every decision made.
+//!
+//! The daemon resolves names, defaults and policies; the shim and the child only carry out. What
+//! can be known only inside the container's root (users, working directory) stays text here and
+//! is resolved by the child after `pivot_root`.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Version of the encoding of [`Plan`] and [`ProcessSpec`]; a shim refuses any other.
+pub const PLAN_VERSION: u32 = 1;
+
+/// A container, ready to be started by a shim.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`PLAN_VERSION`].
+    pub version: u32,
+    /// The container's id, 64 hex digits.
+    pub id: String,
+    /// Directory of the container below the exec-root: socket, state and exit files live there.
+    pub state_dir: PathBuf,
+    /// The init process.
+    pub process: ProcessSpec,
+    /// Run the built-in init as pid 1 and the process as its child (`HostConfig.Init`).
+    pub init: bool,
+    /// Namespaces.
+    pub namespaces: Namespaces,
+    /// `HostConfig`'s and the network's view of the host name; `None` leaves the UTS namespace alone.
+    pub hostname: Option<String>,
+    /// NIS domain name.
+    pub domainname: Option<String>,
+    /// The root file system.
+    pub rootfs: Rootfs,
+    /// Mounts in the order in which they are made.
+    pub mounts: Vec<Mount>,
+    /// Device nodes made in `/dev` besides the default ones.
+    pub devices: Vec<Device>,
+    /// Hidden by `/dev/null` (files) or an empty read-only tmpfs (directories).
+    pub masked_paths: Vec<PathBuf>,
+    /// Remounted read-only.
+    pub readonly_paths: Vec<PathBuf>,
+    /// `kernel.*`, `fs.mqueue.*` and `net.*` values, written before the process runs.
+    pub sysctls: Vec<(String, String)>,
+    /// Cgroup and limits.
+    pub cgroup: Cgroup,
+    /// `oom_score_adj` of the init process; `None` leaves the inherited one.
+    pub oom_score_adj: Option<i32>,
+    /// Wait for the daemon's word that the network is attached before running the process.
+    pub wait_for_network: bool,
+    /// stdio of the init process.
+    pub stdio: Stdio,
+    /// The log file the shim writes.
+    pub log: LogPlan,
+    /// Size of `/dev/shm` in bytes.
+    pub shm_size: u64,
+}
+
+/// A process: the container's init or an exec.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProcessSpec {
+    /// Program and arguments; never empty.
+    pub args: Vec<String>,
+    /// `KEY=value`, final; `HOME` is added by the child when absent (from the passwd file).
+    pub env: Vec<String>,
+    /// Absolute; made when missing if `create_cwd`.
+    pub cwd: PathBuf,
+    /// Make `cwd` when it is missing (containers yes, exec no).
+    pub create_cwd: bool,
+    /// `user[:group]` by name or number, resolved in the container's own files; empty is root.
+    pub user: String,
+    /// Further groups by name or number (`GroupAdd`).
+    pub additional_groups: Vec<String>,
+    /// Capability sets.
+    pub capabilities: Capabilities,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privileges: bool,
+    /// Resource limits: (`RLIMIT_*` number, soft, hard).
+    pub rlimits: Vec<Rlimit>,
+    /// Whether the seccomp filter that was passed by descriptor is installed.
+    pub seccomp: bool,
+    /// Allocate a pseudo terminal.
+    pub tty: bool,
+    /// Initial (rows, columns) of the terminal; (0, 0) is the kernel's default.
+    pub console_size: (u16, u16),
+}
+
+/// Capability bit sets, bit `n` is capability number `n`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Bounding set; also effective and permitted for root.
+    pub bounding: u64,
+    /// Effective.
+    pub effective: u64,
+    /// Permitted.
+    pub permitted: u64,
+    /// Inheritable: empty since CVE-2022-24769.
+    pub inheritable: u64,
+    /// Ambient.
+    pub ambient: u64,
+}
+
+/// One resource limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// `RLIMIT_*`.
+    pub resource: u32,
+    /// Soft limit; `u64::MAX` is unlimited.
+    pub soft: u64,
+    /// Hard limit; `u64::MAX` is unlimited.
+    pub hard: u64,
+}
+
+/// Where a namespace comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Namespace {
+    /// The host's.
+    Host,
+    /// A new one.
+    New,
+    /// That of a running process (`container:x`): its pid and start time (field 22 of
+    /// `/proc/pid/stat`), so that a recycled pid is never joined.
+    Of {
+        /// Pid in the daemon's pid namespace.
+        pid: u32,
+        /// Clock ticks after boot.
+        start_time: u64,
+    },
+}
+
+/// Every namespace of a container. Mount is always new.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// `CLONE_NEWPID`.
+    pub pid: Namespace,
+    /// `CLONE_NEWNET`.
+    pub net: Namespace,
+    /// `CLONE_NEWIPC`.
+    pub ipc: Namespace,
+    /// `CLONE_NEWUTS`.
+    pub uts: Namespace,
+    /// `CLONE_NEWCGROUP`.
+    pub cgroup: Namespace,
+}
+
+/// The root file system: an overlay.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Rootfs {
+    /// Read-only layers, topmost first.
+    pub lower: Vec<PathBuf>,
+    /// The writable layer.
+    pub upper: PathBuf,
+    /// overlayfs' work directory, on the file system of `upper`.
+    pub work: PathBuf,
+    /// Mount point to assemble the root at, in the container's own mount namespace only.
+    pub target: PathBuf,
+    /// Remount read-only at the end (`ReadonlyRootfs`).
+    pub readonly: bool,
+}
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// What is mounted.
+    pub source: MountSource,
+    /// Absolute path in the container; resolved inside its root, missing parts are made.
+    pub target: PathBuf,
+    /// `MOUNT_ATTR_*`-like flags.
+    pub flags: MountFlags,
+    /// Propagation of the mounted tree.
+    pub propagation: Propagation,
+}
+
+/// What a mount shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountSource {
+    /// A new file system of this type with these options (`key`, `key=value`).
+    Fs {
+        /// proc, sysfs, tmpfs, devpts, mqueue, …
+        kind: String,
+        /// As in `mount -o`.
+        options: Vec<String>,
+    },
+    /// A file or directory of the host.
+    Bind {
+        /// Absolute path on the host.
+        path: PathBuf,
+        /// Include the mounts below it.
+        recursive: bool,
+        /// With `recursive`: read-only applies to the mounts below as well.
+        recursive_readonly: bool,
+    },
+    /// The cgroup hierarchy (v1: a tmpfs with one bind for each controller; v2: cgroup2).
+    Cgroup,
+}
+
+/// Per-mount flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MountFlags {
+    /// `MS_RDONLY`.
+    pub readonly: bool,
+    /// `MS_NOSUID`.
+    pub nosuid: bool,
+    /// `MS_NODEV`.
+    pub nodev: bool,
+    /// `MS_NOEXEC`.
+    pub noexec: bool,
+    /// `MS_NOATIME` instead of relatime.
+    pub noatime: bool,
+    /// `MS_STRICTATIME`.
+    pub strictatime: bool,
+}
+
+/// Mount propagation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Propagation {
+    /// `private`, the default.
+    #[default]
+    Private,
+    /// `rprivate`.
+    RPrivate,
+    /// `shared`.
+    Shared,
+    /// `rshared`.
+    RShared,
+    /// `slave`.
+    Slave,
+    /// `rslave`.
+    RSlave,
+}
+
+/// A device node to make in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Path in the container.
+    pub path: PathBuf,
+    /// `c` or `b`.
+    pub block: bool,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// The container's cgroup.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cgroup {
+    /// Path below each hierarchy's mount point, with a leading slash (`/gantry/<id>`).
+    pub path: String,
+    /// Limits.
+    pub resources: Resources,
+    /// Device rules in order; the default deny-all and Docker's allow-list are included by the daemon.
+    pub device_rules: Vec<DeviceRule>,
+}
+
+/// One rule of the device cgroup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRule {
+    /// Allow or deny.
+    pub allow: bool,
+    /// `a`, `b` or `c`.
+    pub kind: char,
+    /// `None` is every major number.
+    pub major: Option<u32>,
+    /// `None` is every minor number.
+    pub minor: Option<u32>,
+    /// Subset of `rwm`.
+    pub access: String,
+}
+
+/// Limits of a cgroup, in v1's units; the v2 writer converts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Resources {
+    /// Bytes.
+    pub memory: Option<i64>,
+    /// Memory plus swap in bytes; -1 is unlimited.
+    pub memory_swap: Option<i64>,
+    /// Soft limit in bytes.
+    pub memory_reservation: Option<i64>,
+    /// Kernel memory in bytes (v1 only).
+    pub kernel_memory: Option<i64>,
+    /// 0 to 100.
+    pub memory_swappiness: Option<u64>,
+    /// Do not kill on out-of-memory (v1 only).
+    pub oom_kill_disable: bool,
+    /// Relative weight, 2 to 262144.
+    pub cpu_shares: Option<u64>,
+    /// Microseconds a period.
+    pub cpu_quota: Option<i64>,
+    /// Microseconds.
+    pub cpu_period: Option<u64>,
+    /// Microseconds (v1 only).
+    pub cpu_rt_runtime: Option<i64>,
+    /// Microseconds (v1 only).
+    pub cpu_rt_period: Option<u64>,
+    /// As `0-2,4`.
+    pub cpuset_cpus: Option<String>,
+    /// As `0-2,4`.
+    pub cpuset_mems: Option<String>,
+    /// Tasks; -1 is unlimited.
+    pub pids: Option<i64>,
+    /// 10 to 1000.
+    pub blkio_weight: Option<u16>,
+    /// (major, minor, weight).
+    pub blkio_weight_device: Vec<(u32, u32, u64)>,
+    /// (major, minor, bytes a second).
+    pub blkio_read_bps: Vec<(u32, u32, u64)>,
+    /// (major, minor, bytes a second).
+    pub blkio_write_bps: Vec<(u32, u32, u64)>,
+    /// (major, minor, operations a second).
+    pub blkio_read_iops: Vec<(u32, u32, u64)>,
+    /// (major, minor, operations a second).
+    pub blkio_write_iops: Vec<(u32, u32, u64)>,
+}
+
+/// stdio of a container's init process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stdio {
+    /// Keep stdin open for attached clients (`OpenStdin`); otherwise it is `/dev/null`.
+    pub open_stdin: bool,
+    /// Close stdin when the first attached client closes its side (`StdinOnce`).
+    pub stdin_once: bool,
+}
+
+/// Where the shim logs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogPlan {
+    /// No log.
+    None,
+    /// Docker's json-file.
+    JsonFile {
+        /// `<id>-json.log`.
+        path: PathBuf,
+        /// Rotate before the file exceeds this many bytes; `None` never.
+        max_size: Option<u64>,
+        /// Files kept in all, at least 1.
+        max_file: u32,
+        /// gzip rotated files.
+        compress: bool,
+        /// `attrs` written into every line (labels, env, tag options).
+        attrs: Vec<(String, String)>,
+    },
+}
+
+/// What the container side of a network attachment needs; applied inside the container's netns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerNet {
+    /// `eth0`; absent for network `none` (only `lo` is brought up).
+    pub interface: Option<ContainerInterface>,
+}
+
+/// An interface that the daemon has put into the container's netns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerInterface {
+    /// Interface name.
+    pub name: String,
+    /// IPv4 address.
+    pub address: std::net::Ipv4Addr,
+    /// Prefix length.
+    pub prefix_len: u8,
+    /// Default route.
+    pub gateway: Option<std::net::Ipv4Addr>,
+}
+
