@@ -1,1 +1,55 @@
-//! placeholder
+//! What a container, an exec, an event, a restart *is*: a file for each lifecycle verb, composing
+//! the rooms below (images, networks, volumes, runtime, logs, state).
+//!
+//! # The door
+//! [`Engine`] is concrete: there is one implementation, and a trait would only add boxing. All
+//! methods take `&self` on an `Arc<Engine>`; names are what a client wrote (name, id, id prefix).
+//! Answers are `gantry_api_types` structs in the newest shape; `http-api` adapts them to the
+//! version that was asked for.
+//!
+//! ```text
+//! // containers (async unless noted)
+//! container_create(name: Option<String>, ContainerCreateRequest, platform: Option<String>) -> ContainerCreateResponse
+//! container_list(ListOptions{ all, limit, size, filters: Filters }) -> Vec<ContainerSummary>
+//! container_inspect(name, size: bool) -> ContainerInspect
+//! container_start(name) -> ()                       // kind NotModified: already running
+//! container_stop(name, StopOptions{ signal: Option<String>, timeout: Option<i64> }) -> ()   // NotModified
+//! container_restart(name, StopOptions) -> ()
+//! container_kill(name, signal: Option<String>) -> ()
+//! container_pause(name), container_unpause(name) -> ()
+//! container_wait(name, WaitCondition) -> WaitHandle          // resolves the container now
+//!     WaitHandle::result(self) -> ContainerWaitResponse       // waits
+//! container_rename(name, new_name) -> ()
+//! container_remove(name, RemoveOptions{ force, volumes, link }) -> ()
+//! container_prune(Filters) -> ContainersPruneReport
+//! container_top(name, ps_args: Option<String>) -> ContainerTopResponse
+//! container_resize(name, rows: u16, cols: u16) -> ()
+//! container_logs(name, LogsOptions{ follow, stdout, stderr, since, until, timestamps, details, tail }) -> LogStream
+//!     LogStream::next(&mut self) -> Option<Result<Bytes>>     // already framed: multiplexed, raw with a tty
+//!     LogStream::is_tty(&self) -> bool
+//! container_attach(name, AttachOptions{ stdin, stdout, stderr, stream, logs, detach_keys: Option<String> }) -> AttachSession
+//! exec_create(container, ExecCreateRequest) -> IdResponse
+//! exec_start(exec_id, ExecStartRequest) -> ExecStarted::{Detached, Attached(AttachSession)}
+//! exec_inspect(exec_id) -> ExecInspect
+//! exec_resize(exec_id, rows, cols) -> ()
+//!     AttachSession::is_tty(&self) -> bool
+//!     AttachSession::run(self, client: impl AsyncRead + AsyncWrite) -> Result<()>  // copies both ways, half-close, detach keys
+//!
+//! // images (see images.rs; blocking, called by http-api on a blocking thread, because bodies are streams)
+//! images() -> &Images: import, load, save, list, inspect, history, tag, remove, prune
+//!
+//! // volumes, networks (async)
+//! volume_create, volume_list, volume_inspect, volume_remove, volume_prune
+//! network_list, network_inspect
+//!
+//! // system
+//! info() -> SystemInfo, version() -> SystemVersion, disk_usage() -> SystemDataUsage
+//! events(EventsOptions{ since, until, filters }) -> EventStream;  EventStream::next(&mut self) -> Option<EventMessage>
+//! ```
+
+pub mod config;
+pub mod container;
+pub mod filters;
+pub mod stream;
+
+pub use config::Config;

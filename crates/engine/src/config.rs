@@ -1,0 +1,78 @@
+//! The daemon's configuration as the engine needs it: flags and `daemon.json` already merged.
+
+use gantry_network as network;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// Everything that is decided before the engine opens.
+#[derive(Debug)]
+pub struct Config {
+    /// What must survive a reboot (`--data-root`).
+    pub data_root: PathBuf,
+    /// What lives as long as the containers run (`--exec-root`).
+    pub exec_root: PathBuf,
+    /// "" for the default data-root, otherwise six hex digits: keeps names of bridges, tables and
+    /// cgroups of several daemons on one machine apart.
+    pub instance: String,
+    /// The sealed memfd with the shim's program.
+    pub shim: OwnedFd,
+    /// The default bridge.
+    pub network: network::Config,
+    /// Parent cgroup (`--cgroup-parent`); `None` is `/gantry` or `/gantry-<instance>`.
+    pub cgroup_parent: Option<String>,
+    /// `--log-driver`: json-file, local or none as far as they exist.
+    pub log_driver: String,
+    /// `--log-opt`.
+    pub log_opts: Vec<(String, String)>,
+    /// `--default-ulimit`: (name, soft, hard).
+    pub default_ulimits: Vec<(String, i64, i64)>,
+    /// `--init`: run the built-in init in every container that does not say otherwise.
+    pub init: bool,
+    /// `--dns`, `--dns-search`, `--dns-opt`.
+    pub dns: Vec<String>,
+    /// See `dns`.
+    pub dns_search: Vec<String>,
+    /// See `dns`.
+    pub dns_opts: Vec<String>,
+    /// `--label`, `key=value`.
+    pub labels: Vec<String>,
+    /// `--no-new-privileges`.
+    pub no_new_privileges: bool,
+    /// `--default-shm-size` in bytes (64 MiB).
+    pub shm_size: u64,
+    /// `--default-ipc-mode`: `private` or `shareable`.
+    pub default_ipc_mode: String,
+    /// `--default-cgroupns-mode`: `private` or `host`; `None` is private on v2 and host on v1.
+    pub default_cgroupns_mode: Option<String>,
+    /// `--seccomp-profile`: text of a profile, `unconfined`, or `None` for the built-in one.
+    pub seccomp_profile: Option<String>,
+    /// `--shutdown-timeout` in seconds; -1 waits.
+    pub shutdown_timeout: i64,
+    /// `-D`.
+    pub debug: bool,
+    /// What `/info` shows of the listeners and registries.
+    pub info: InfoConfig,
+}
+
+/// Facts that only `/info` and `/version` show.
+#[derive(Debug, Clone, Default)]
+pub struct InfoConfig {
+    /// `--insecure-registry`.
+    pub insecure_registries: Vec<String>,
+    /// `--registry-mirror`.
+    pub registry_mirrors: Vec<String>,
+    /// HTTP proxy.
+    pub http_proxy: String,
+    /// HTTPS proxy.
+    pub https_proxy: String,
+    /// Hosts reached without a proxy.
+    pub no_proxy: String,
+    /// `--experimental`.
+    pub experimental: bool,
+    /// Warnings to show, e.g. an unauthenticated TCP listener.
+    pub warnings: Vec<String>,
+    /// Commit the binary was built from, if known.
+    pub git_commit: String,
+    /// When it was built.
+    pub build_time: String,
+}
