@@ -1,0 +1,3 @@
+//! Netlink, the kernel's message protocol for network configuration.
+
+pub mod container;

@@ -1,0 +1,96 @@
+//! Hardware addresses.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+/// An Ethernet address, written as `02:42:ac:11:00:02`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MacAddr([u8; 6]);
+
+/// The text is no Ethernet address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("invalid MAC address")]
+pub struct ParseMacError;
+
+impl MacAddr {
+    /// An address from its bytes.
+    pub const fn new(bytes: [u8; 6]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub const fn octets(self) -> [u8; 6] {
+        self.0
+    }
+
+    /// The locally administered address that Docker derives from an IPv4 address. Because it follows from the
+    /// address, neighbours' caches stay right when an address goes from one container to the next.
+    pub const fn from_ipv4(ip: Ipv4Addr) -> Self {
+        let [a, b, c, d] = ip.octets();
+        Self([0x02, 0x42, a, b, c, d])
+    }
+}
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl FromStr for MacAddr {
+    type Err = ParseMacError;
+
+    /// Reads six pairs of hexadecimal digits between colons or between hyphens, as Go's `net.ParseMAC` does.
+    fn from_str(text: &str) -> Result<Self, ParseMacError> {
+        let separator = if text.contains('-') { '-' } else { ':' };
+        let mut bytes = [0u8; 6];
+        let mut pairs = text.split(separator);
+        for byte in &mut bytes {
+            let pair = pairs.next().ok_or(ParseMacError)?;
+            if pair.len() != 2 || !pair.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(ParseMacError);
+            }
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| ParseMacError)?;
+        }
+        if pairs.next().is_some() { Err(ParseMacError) } else { Ok(Self(bytes)) }
+    }
+}
+
+impl Serialize for MacAddr {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for MacAddr {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MacAddr;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn derived_as_docker_does() {
+        assert_eq!(MacAddr::from_ipv4(Ipv4Addr::new(172, 17, 0, 2)).to_string(), "02:42:ac:11:00:02");
+    }
+
+    #[test]
+    fn text_forms() {
+        let mac = MacAddr::new([2, 0x42, 0xac, 0x11, 0, 2]);
+        assert_eq!("02:42:AC:11:00:02".parse(), Ok(mac));
+        assert_eq!("02-42-ac-11-00-02".parse(), Ok(mac));
+        for bad in
+            ["", "02:42:ac:11:00", "02:42:ac:11:00:02:03", "0242ac110002", "+2:42:ac:11:00:02", "02:42-ac:11:00:02"]
+        {
+            assert!(bad.parse::<MacAddr>().is_err(), "{bad}");
+        }
+    }
+}
