@@ -1,3 +1,13 @@
 //! From a [`spec::Plan`] to a running process: namespaces, mounts, cgroups, seccomp, capabilities.
+//!
+//! The shim calls [`container::create`] and [`exec::exec`]; both clone a child that sets itself up
+//! and reports through a socket. The daemon uses [`spawn`], [`cgroup`], [`overlay`] and, with the
+//! feature `daemon`, the seccomp compiler.
 
+pub mod capabilities;
+pub mod cgroup;
+pub mod channel;
+pub mod container;
+pub mod exec;
+pub mod failure;
 pub mod spec;

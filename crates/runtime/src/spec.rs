@@ -366,4 +366,3 @@ pub struct ContainerInterface {
     /// Default route.
     pub gateway: Option<std::net::Ipv4Addr>,
 }
-
