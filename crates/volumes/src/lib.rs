@@ -1,1 +1,30 @@
-//! placeholder
+//! Named and anonymous volumes: Docker's `local` driver.
+//!
+//! A volume is a directory `<data-root>/volumes/<name>/_data` and a row in the state file. Names
+//! that begin with a dot are volumes on their way in or out; [`Volumes::open`] finishes or undoes
+//! what a crash interrupted:
+//!
+//! | directory | row | meaning |
+//! |---|---|---|
+//! | `.new-<name>` | yes | made; the last rename is missing |
+//! | `.new-<name>` | no | never acknowledged; deleted |
+//! | `.old-<name>` | yes | the removal was never acknowledged; put back |
+//! | `.old-<name>` | no | removed; the rest is deleted |
+//! | `<name>` | no | data of another engine (or an older copy of the state file): adopted |
+//!
+//! The calls block on the file system and, where the text says so, on an fsync.
+
+mod copy;
+mod error;
+mod options;
+mod recover;
+mod size;
+mod volume;
+mod volumes;
+
+pub use copy::copy_tree;
+pub use error::{Result, VolumeError};
+pub use options::{DriverMount, VOLUME_DRIVER, check_name};
+pub use size::tree_size;
+pub use volume::Volume;
+pub use volumes::{CreateRequest, Pin, Staged, Volumes};
