@@ -12,6 +12,7 @@ pub struct Empty {}
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase", rename(deserialize = "ContainerConfigWrapper"))]
 #[expect(missing_docs, reason = "the fields are Docker's, described in the OpenAPI file")]
+#[expect(clippy::zero_sized_map_values, reason = "sets are maps to empty objects on the wire")]
 pub struct ContainerConfig {
     pub hostname: String,
     pub domainname: String,

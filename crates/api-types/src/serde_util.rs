@@ -15,6 +15,7 @@ pub(crate) fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// For `skip_serializing_if`: Go's `omitempty` on a slice or map that may be nil.
+#[expect(clippy::ref_option, reason = "the signature serde asks for")]
 pub(crate) fn is_empty<T: IsEmpty>(value: &Option<T>) -> bool {
     value.as_ref().is_none_or(IsEmpty::is_empty)
 }

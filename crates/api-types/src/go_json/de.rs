@@ -140,8 +140,8 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de, '_> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.node {
-            Node::Null => visitor.visit_map(Members { members: [].iter(), value: None, parent: self }),
-            Node::Object(members) => visitor.visit_map(Members { members: members.iter(), value: None, parent: self }),
+            Node::Null => visitor.visit_map(Members { entries: [].iter(), value: None, parent: self }),
+            Node::Object(members) => visitor.visit_map(Members { entries: members.iter(), value: None, parent: self }),
             other => self.mismatch(other.kind(), "map[string]string"),
         }
     }
@@ -168,8 +168,8 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de, '_> {
                 values[index] = Some(value);
             }
         }
-        let fields = fields.iter().copied().zip(values);
-        visitor.visit_map(Fields { fields, value: None, owner: name, parent: self })
+        let known = fields.iter().copied().zip(values);
+        visitor.visit_map(Fields { known, value: None, owner: name, parent: self })
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value> {
@@ -245,7 +245,7 @@ impl<'de> de::SeqAccess<'de> for FixedItems<'de, '_> {
 
 /// The members of an object whose keys are data.
 struct Members<'de, 'p> {
-    members: std::slice::Iter<'de, (String, Node)>,
+    entries: std::slice::Iter<'de, (String, Node)>,
     value: Option<&'de Node>,
     parent: NodeDeserializer<'de, 'p>,
 }
@@ -254,7 +254,7 @@ impl<'de> de::MapAccess<'de> for Members<'de, '_> {
     type Error = GoJsonError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
-        let Some((key, value)) = self.members.next() else { return Ok(None) };
+        let Some((key, value)) = self.entries.next() else { return Ok(None) };
         self.value = Some(value);
         let key: StrDeserializer<'_, GoJsonError> = key.as_str().into_deserializer();
         seed.deserialize(key).map(Some)
@@ -267,7 +267,7 @@ impl<'de> de::MapAccess<'de> for Members<'de, '_> {
 
 /// The members of an object that are fields of a struct.
 struct Fields<'de, 'p, I> {
-    fields: I,
+    known: I,
     value: Option<(&'static str, &'de Node)>,
     owner: &'static str,
     parent: NodeDeserializer<'de, 'p>,
@@ -277,7 +277,7 @@ impl<'de, I: Iterator<Item = (&'static str, Option<&'de Node>)>> de::MapAccess<'
     type Error = GoJsonError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
-        let next = self.fields.find_map(|(field, value)| Some((field, value?)));
+        let next = self.known.find_map(|(field, value)| Some((field, value?)));
         let Some((field, value)) = next else { return Ok(None) };
         self.value = Some((field, value));
         let key: StrDeserializer<'_, GoJsonError> = field.into_deserializer();

@@ -56,9 +56,8 @@ impl<'a> Parser<'a> {
             b'\r' => r"'\r'".to_owned(),
             b'\t' => r"'\t'".to_owned(),
             b'\\' => r"'\\'".to_owned(),
-            c @ 0x20..0x7f => format!("'{}'", char::from(c)),
-            // Go quotes the byte as if it were a Latin-1 character.
-            c @ 0xa1..=0xff => format!("'{}'", char::from(c)),
+            // Go quotes a byte above ASCII as if it were a Latin-1 character.
+            c @ (0x20..0x7f | 0xa1..=0xff) => format!("'{}'", char::from(c)),
             c => format!("'\\x{c:02x}'"),
         };
         Err(GoJsonError(format!("invalid character {quoted} {context}")))
