@@ -2,13 +2,17 @@
 //!
 //! Nothing in this crate does I/O.
 
+pub mod digest;
 pub mod error;
 pub mod id;
 pub mod names;
+pub mod reference;
 pub mod state;
 pub mod timestamp;
 
+pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result};
 pub use id::Id;
+pub use reference::{AnyReference, Reference};
 pub use state::ContainerStatus;
 pub use timestamp::Timestamp;
