@@ -47,9 +47,43 @@
 //! events(EventsOptions{ since, until, filters }) -> EventStream;  EventStream::next(&mut self) -> Option<EventMessage>
 //! ```
 
+pub mod attach;
 pub mod config;
 pub mod container;
+pub mod engine;
+pub mod events;
+pub mod exec;
 pub mod filters;
+pub mod logs;
+pub mod remove;
+pub mod stop;
 pub mod stream;
+pub mod wait;
 
+mod kill;
+mod log_watch;
+mod pause;
+mod plan;
+mod procfs;
+mod recover;
+mod rename;
+mod resize;
+mod restart;
+mod restart_policy;
+mod run_end;
+mod shim;
+mod signal;
+mod start;
+mod store;
+
+pub use attach::AttachOptions;
 pub use config::Config;
+pub use engine::Engine;
+pub use events::{EventStream, EventsOptions};
+pub use exec::ExecStarted;
+pub use filters::Filters;
+pub use logs::{LogStream, LogsOptions};
+pub use remove::RemoveOptions;
+pub use stop::StopOptions;
+pub use stream::AttachSession;
+pub use wait::{WaitCondition, WaitHandle};

@@ -8,10 +8,13 @@ pub use registry::Registry;
 
 use gantry_model::Id;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokio::sync::watch;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{oneshot, watch};
 
+use crate::restart_policy::Backoff;
 use crate::shim::ShimLink;
+use gantry_shim_protocol::RequestBody;
 
 /// A container.
 ///
@@ -23,13 +26,46 @@ pub struct Container {
     pub id: Id,
     record: RwLock<Record>,
     /// Held while a lifecycle verb runs.
-    pub verbs: tokio::sync::Mutex<()>,
-    /// The connection to the shim while there is one.
-    pub link: RwLock<Option<Arc<ShimLink>>>,
-    /// Counts up at every change of state; waiters watch it.
-    pub changed: watch::Sender<u64>,
-    /// A pending restart by policy; notified to cancel it.
-    pub restart_cancel: tokio::sync::Notify,
+    pub(crate) verbs: tokio::sync::Mutex<()>,
+    link: RwLock<Option<Arc<ShimLink>>>,
+    /// What waiters watch.
+    pub(crate) progress: watch::Sender<Progress>,
+    /// Clients that attached before the start; the start hands them to the shim.
+    waiting_clients: Mutex<Vec<WaitingClient>>,
+    /// Dropped to cancel a restart that the policy has scheduled.
+    restart: Mutex<Option<oneshot::Sender<()>>>,
+    /// Which run the exec directory belongs to; held while that directory is made or removed.
+    pub(crate) run: Mutex<u64>,
+    /// Delay before the next restart by policy.
+    pub(crate) backoff: Mutex<Backoff>,
+    /// `AutoRemove` does not apply to the end that is coming: a verb has other plans.
+    pub(crate) keep: AtomicBool,
+    /// A removal is under way.
+    pub(crate) removing: AtomicBool,
+}
+
+/// Counts what happened to a container, so that a waiter misses nothing however fast a restart is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Ends of the init process so far (in this daemon's life).
+    pub exits: u64,
+    /// Exit status of the last end.
+    pub exit_code: i64,
+    /// Why the last start failed.
+    pub error: String,
+    /// An init process exists.
+    pub live: bool,
+    /// The container is gone.
+    pub removed: bool,
+}
+
+/// A client that is attached before there is a shim.
+#[derive(Debug)]
+pub struct WaitingClient {
+    /// Which streams.
+    pub(crate) wanted: RequestBody,
+    /// The shim's end of the socket pair.
+    pub(crate) socket: std::os::fd::OwnedFd,
 }
 
 impl Container {
@@ -40,34 +76,56 @@ impl Container {
             record: RwLock::new(record),
             verbs: tokio::sync::Mutex::new(()),
             link: RwLock::new(None),
-            changed: watch::channel(0).0,
-            restart_cancel: tokio::sync::Notify::new(),
+            progress: watch::channel(Progress::default()).0,
+            waiting_clients: Mutex::new(Vec::new()),
+            restart: Mutex::new(None),
+            run: Mutex::new(0),
+            backoff: Mutex::default(),
+            keep: AtomicBool::new(false),
+            removing: AtomicBool::new(false),
         }
     }
 
     /// The record, for reading.
     pub fn read(&self) -> RwLockReadGuard<'_, Record> {
-        self.record.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.record.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The record, for changing; call [`Container::announce`] after a change of state.
+    /// The record, for changing.
     pub fn write(&self) -> RwLockWriteGuard<'_, Record> {
-        self.record.write().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Wakes who waits for a change of state.
-    pub fn announce(&self) {
-        self.changed.send_modify(|n| *n += 1);
+        self.record.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection to the running shim.
-    pub fn shim(&self) -> Option<Arc<ShimLink>> {
-        self.link.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    pub(crate) fn shim(&self) -> Option<Arc<ShimLink>> {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sets or clears the connection.
-    pub fn set_shim(&self, link: Option<Arc<ShimLink>>) {
-        *self.link.write().unwrap_or_else(std::sync::PoisonError::into_inner) = link;
+    pub(crate) fn set_shim(&self, link: Option<Arc<ShimLink>>) {
+        *self.link.write().unwrap_or_else(PoisonError::into_inner) = link;
+    }
+
+    /// Keeps a client until the next start.
+    pub(crate) fn add_waiting_client(&self, client: WaitingClient) {
+        self.waiting_clients.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+    }
+
+    /// The clients that wait for the start; dropping them ends their streams.
+    pub(crate) fn take_waiting_clients(&self) -> Vec<WaitingClient> {
+        std::mem::take(&mut *self.waiting_clients.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes that a restart is scheduled; the receiver resolves when it is cancelled.
+    pub(crate) fn schedule_restart(&self) -> oneshot::Receiver<()> {
+        let (keep, cancelled) = oneshot::channel();
+        *self.restart.lock().unwrap_or_else(PoisonError::into_inner) = Some(keep);
+        cancelled
+    }
+
+    /// Cancels the restart that the policy has scheduled, if any.
+    pub(crate) fn cancel_restart(&self) {
+        self.restart.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -93,6 +151,26 @@ impl Dirs {
     /// `<exec-root>/containers/<id>`: socket, state and exit file of a run.
     pub fn exec(&self) -> &Path {
         &self.exec
+    }
+
+    /// What the daemon must know of a run before its record is durable (see `start.rs`).
+    pub fn run_file(&self) -> PathBuf {
+        self.exec.join("run")
+    }
+
+    /// The shim's control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.exec.join("shim.sock")
+    }
+
+    /// The exit status the shim leaves behind.
+    pub fn exit_file(&self) -> PathBuf {
+        self.exec.join("exit")
+    }
+
+    /// The shim's pid and start time.
+    pub fn pid_file(&self) -> PathBuf {
+        self.exec.join("shim.pid")
     }
 
     /// The writable layer.

@@ -1,0 +1,116 @@
+//! The engine: the rooms it composes, and how it opens.
+
+use crate::config::Config;
+use crate::container::{Container, Dirs, Record, Registry};
+use crate::events::Events;
+use crate::log_watch::LogWatch;
+use crate::{exec, recover};
+use gantry_image_store::ImageStore;
+use gantry_model::error::Context;
+use gantry_model::{Id, Result};
+use gantry_runtime::cgroup;
+use gantry_state_db::{Db, Table};
+use std::sync::{Arc, OnceLock};
+
+/// Table of container records.
+pub(crate) const CONTAINERS: Table<Record> = Table::new("containers");
+
+/// A container engine.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) config: Config,
+    pub(crate) db: Db,
+    pub(crate) images: ImageStore,
+    pub(crate) volumes: gantry_volumes::Volumes,
+    pub(crate) network: Arc<gantry_network::Manager>,
+    pub(crate) cgroups: cgroup::Cgroups,
+    pub(crate) containers: Registry,
+    pub(crate) execs: exec::Execs,
+    pub(crate) events: Events,
+    pub(crate) log_watch: LogWatch,
+    /// `/info`'s `ID`, made once for a data-root.
+    pub(crate) engine_id: String,
+    /// Sees the lazily written records through; set once at opening.
+    pub(crate) handle: tokio::runtime::Handle,
+    pub(crate) myself: OnceLock<std::sync::Weak<Engine>>,
+}
+
+impl Engine {
+    /// Opens the state below the configured roots, finds running containers again and brings the
+    /// world and the records together (`recover.rs`). Must be called inside a tokio runtime.
+    pub async fn open(config: Config) -> Result<Arc<Self>> {
+        let engine = Arc::new(tokio::task::block_in_place(|| Self::assemble(config))?);
+        engine.myself.set(Arc::downgrade(&engine)).unwrap_or_else(|_| unreachable!("set only here"));
+        recover::run(&engine).await?;
+        Ok(engine)
+    }
+
+    fn assemble(config: Config) -> Result<Self> {
+        for dir in [config.data_root.join("containers"), config.data_root.join("trash"), config.exec_root.join("containers")] {
+            make_private_dir(&dir).context(dir.display())?;
+        }
+        let db = Db::open(&config.data_root.join("state.redb"))?;
+        let images = ImageStore::open(&config.data_root, db.clone())?;
+        let volumes = gantry_volumes::Volumes::open(&config.data_root, db.clone())?;
+        let network = Arc::new(gantry_network::Manager::open(config.network.clone())?);
+        let cgroups = cgroup::Cgroups::detect()?;
+        let engine_id = engine_id(&config.data_root.join("engine-id"))?;
+        Ok(Self {
+            config,
+            db,
+            images,
+            volumes,
+            network,
+            cgroups,
+            containers: Registry::default(),
+            execs: exec::Execs::default(),
+            events: Events::new(),
+            log_watch: LogWatch::default(),
+            engine_id,
+            handle: tokio::runtime::Handle::current(),
+            myself: OnceLock::new(),
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where container `id` keeps its files.
+    pub(crate) fn dirs(&self, id: &Id) -> Dirs {
+        Dirs::new(&self.config.data_root, &self.config.exec_root, id)
+    }
+
+    /// The container a client named.
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Container>> {
+        self.containers.resolve(name)
+    }
+
+    /// An owning handle, for tasks that outlive a call.
+    pub(crate) fn arc(&self) -> Arc<Self> {
+        let weak = self.myself.get().expect("set before any call can be made");
+        weak.upgrade().expect("a method runs, so somebody holds the engine")
+    }
+}
+
+/// A directory that only root enters, with its parents.
+fn make_private_dir(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o710).create(path)
+}
+
+/// The engine's own id, kept in the data-root; Docker's form of a UUID.
+fn engine_id(path: &std::path::Path) -> Result<String> {
+    if let Ok(text) = std::fs::read_to_string(path)
+        && !text.trim().is_empty()
+    {
+        return Ok(text.trim().to_owned());
+    }
+    let hex = Id::random().to_string();
+    let id = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32]);
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, &id).context(temporary.display())?;
+    std::fs::rename(&temporary, path).context(path.display())?;
+    Ok(id)
+}

@@ -1,0 +1,38 @@
+//! `POST /containers/{id}/kill`.
+
+use crate::signal::{self, SIGKILL, SIGTERM};
+use crate::{Engine, restart_policy};
+use gantry_model::{ContainerStatus, Error, Result};
+
+impl Engine {
+    /// Sends a signal to the container's init process; waits for its end after SIGKILL.
+    pub async fn container_kill(&self, name: &str, wanted: Option<&str>) -> Result<()> {
+        let number = wanted.filter(|s| !s.is_empty()).map_or(Ok(SIGKILL), signal::parse)?;
+        let container = self.find(name)?;
+        let status = container.read().state.status;
+        if !status.is_live() && status != ContainerStatus::Restarting {
+            let id = container.id;
+            return Err(Error::conflict(format!("Cannot kill container: {name}: Container {id} is not running")));
+        }
+        // No verbs lock: a kill must get through to a container that is being stopped with patience.
+        self.detached(move |engine| async move {
+            let durable = {
+                let mut record = container.write();
+                let stop = record.config.stop_signal.as_deref().and_then(|s| signal::parse(s).ok()).unwrap_or(SIGTERM);
+                // Only a signal that is meant to end it stands in the way of the restart policy.
+                let ends_it = number == SIGKILL || number == stop;
+                record.state.manually_stopped |= ends_it;
+                ends_it && restart_policy::has_policy(&record)
+            };
+            if durable {
+                engine.store(&container).await?;
+            }
+            if number == SIGKILL {
+                engine.kill_and_wait(&container).await
+            } else {
+                engine.send_signal(&container, number).await
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,245 @@
+//! What a starting daemon does about whatever its predecessor left: every verb may have been cut
+//! short at any instruction.
+//!
+//! The truth about a run is its shim. In this order:
+//! 1. trash is emptied, files of containers without a record are swept;
+//! 2. each container's run is looked at: a shim that answers is adopted; an exit file is the end that
+//!    happened meanwhile; anything else is a run that was lost, and nothing of it may live on;
+//! 3. the network takes back what lives and drops the rest;
+//! 4. ends are made known: restart policies, automatic removal.
+
+use crate::Engine;
+use crate::container::{Container, Record};
+use crate::engine::CONTAINERS;
+use crate::restart_policy;
+use crate::shim::{Incoming, ShimLink, ShimReader, supervise};
+use crate::start::RunFile;
+use gantry_model::{ContainerStatus, Id, Result, Timestamp};
+use gantry_network::Endpoint;
+use gantry_shim_protocol::{Answer, Exit, Phase, RequestBody, Target, transport};
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What the look at a container's run found.
+enum Found {
+    /// Its shim answers and its process runs.
+    Running { link: Arc<ShimLink>, reader: ShimReader, pid: u32, started_at: i64, run: Option<RunFile> },
+    /// It ended while no daemon was there.
+    Ended(Exit),
+    /// There was no run.
+    Nothing,
+}
+
+/// Brings records and world together.
+pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
+    let records = engine.db.load(CONTAINERS)?;
+    let known: HashSet<String> = records.iter().map(|(key, _)| key.clone()).collect();
+    sweep(engine, &known).await;
+    let mut live = Vec::new();
+    let mut ended = Vec::new();
+    for (_, record) in records {
+        let container = Arc::new(Container::new(record));
+        restore_definition(engine, &container);
+        match look(engine, &container).await {
+            Found::Running { link, reader, pid, started_at, run } => {
+                live.extend(adopt(engine, &container, pid, started_at, run));
+                container.set_shim(Some(link.clone()));
+                tokio::spawn(supervise(engine.clone(), container, link, reader, None));
+            }
+            Found::Ended(exit) => ended.push((container, Some(exit))),
+            Found::Nothing => ended.push((container, None)),
+        }
+    }
+    let network = engine.network.clone();
+    tokio::task::block_in_place(|| network.restore(&live))?;
+    for (container, exit) in ended {
+        resume(engine, &container, exit).await;
+    }
+    Ok(())
+}
+
+fn restore_definition(engine: &Engine, container: &Arc<Container>) {
+    let (id, name, image) = {
+        let mut record = container.write();
+        record.endpoint = None;
+        (record.id, record.name.clone(), record.image.clone())
+    };
+    if let Err(e) = engine.containers.reserve_name(&name, id) {
+        tracing::error!("container {id}: {e}");
+    }
+    engine.containers.insert(container.clone());
+    match engine.images.resolve(&image) {
+        Ok(image) => engine.images.hold_layers(id, &image),
+        Err(e) => tracing::warn!("container {id}: {e}"),
+    }
+}
+
+/// Looks for the container's shim.
+async fn look(engine: &Arc<Engine>, container: &Arc<Container>) -> Found {
+    let dirs = engine.dirs(&container.id);
+    if let Ok(socket) = transport::connect(&dirs.socket())
+        && let Ok((link, reader)) = ShimLink::new(socket)
+        && let Some(found) = ask(engine, container, link, reader).await
+    {
+        return found;
+    }
+    let was_live = container.read().state.status.is_live();
+    if !was_live && !dirs.exec().exists() {
+        return Found::Nothing;
+    }
+    let exit = engine.reap_lost_run(container).await;
+    // A start that was cut short before its program ran is no run.
+    if was_live || dirs.exit_file().exists() { Found::Ended(exit) } else { Found::Nothing }
+}
+
+/// Asks a shim what it is doing. `None` when it is gone after all.
+async fn ask(engine: &Arc<Engine>, container: &Arc<Container>, link: Arc<ShimLink>, mut reader: ShimReader) -> Option<Found> {
+    let question = link.request(RequestBody::Status, &[]);
+    tokio::pin!(question);
+    // Answers are delivered by the reader, so both run.
+    let answer = loop {
+        tokio::select! {
+            answer = &mut question => break answer.ok()?.0,
+            incoming = reader.next() => if let Incoming::Closed = incoming { return None },
+        }
+    };
+    let Answer::Status(status) = answer else { return None };
+    match status.phase {
+        Phase::Running { pid, started_at } => {
+            let run = std::fs::read(engine.dirs(&container.id).run_file()).ok();
+            let run = run.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            drop(question);
+            Some(Found::Running { link, reader, pid, started_at, run })
+        }
+        Phase::Exited(exit) => Some(Found::Ended(exit)),
+        Phase::Setup { .. } => {
+            // Nobody is left who could answer the client; the start never happened.
+            end_shim(&link, &mut reader).await;
+            None
+        }
+    }
+}
+
+/// Kills a shim's container and waits until the shim is gone, too.
+async fn end_shim(link: &ShimLink, reader: &mut ShimReader) {
+    let kill = RequestBody::Signal { target: Target::Init, signal: crate::signal::SIGKILL };
+    let killed = link.perform(kill, &[]);
+    tokio::pin!(killed);
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            _ = &mut killed, if !asked => asked = true,
+            incoming = reader.next() => if let Incoming::Closed = incoming { return },
+        }
+    }
+}
+
+/// Takes over a running container; returns its network attachment.
+fn adopt(engine: &Engine, container: &Container, pid: u32, started_at: i64, run: Option<RunFile>) -> Option<Endpoint> {
+    let endpoint = {
+        let mut record = container.write();
+        record.endpoint = run.as_ref().and_then(|r| r.endpoint.clone());
+        if let Some(run) = &run {
+            record.state.restart_count = run.restart_count;
+        }
+        let paused = record.state.status == ContainerStatus::Paused;
+        record.state.status = if paused { ContainerStatus::Paused } else { ContainerStatus::Running };
+        record.state.pid = pid;
+        record.state.pid_start_time = crate::procfs::start_time(pid).unwrap_or(0);
+        record.state.started_at = Timestamp::from_unix_nanos(started_at.into());
+        record.state.error.clear();
+        record.endpoint.clone()
+    };
+    container.progress.send_modify(|p| p.live = true);
+    engine.store_lazily(container, || ());
+    endpoint
+}
+
+/// Makes an end known that happened meanwhile, or resumes a restart that was pending.
+async fn resume(engine: &Arc<Engine>, container: &Arc<Container>, exit: Option<Exit>) {
+    if let Some(exit) = exit {
+        {
+            let mut record = container.write();
+            record.state.started_at = Timestamp::from_unix_nanos(exit.started_at.into());
+        }
+        return engine.run_ended(container, exit).await;
+    }
+    engine.clear_run(container, 0);
+    let resumed = {
+        let mut record = container.write();
+        let pending = record.state.status == ContainerStatus::Restarting;
+        if matches!(record.state.status, ContainerStatus::Removing) {
+            record.state.status = ContainerStatus::Dead;
+        }
+        if pending && !restart_policy::has_policy(&record) {
+            record.state.status = ContainerStatus::Exited;
+        }
+        // After a reboot `always` means always, even for what a client had stopped.
+        let boot = starts_with_daemon(&record);
+        if boot {
+            record.state.status = ContainerStatus::Restarting;
+        }
+        pending || boot
+    };
+    if resumed {
+        engine.schedule_restart(container, std::time::Duration::ZERO);
+    } else if container.read().state.status != ContainerStatus::Created {
+        engine.auto_remove(container);
+    }
+}
+
+/// Docker starts stopped `always` containers with the daemon, others only if they ran.
+fn starts_with_daemon(record: &Record) -> bool {
+    let always = record.host_config.restart_policy.as_ref().is_some_and(|p| p.name == "always");
+    always && record.state.status == ContainerStatus::Exited
+}
+
+/// Removes what belongs to no container.
+async fn sweep(engine: &Engine, known: &HashSet<String>) {
+    for entry in entries(&engine.config.data_root.join("trash")) {
+        remove(&entry);
+    }
+    for entry in entries(&engine.config.data_root.join("containers")) {
+        if !is_known(&entry, known) {
+            remove(&entry);
+        }
+    }
+    for entry in entries(&engine.config.exec_root.join("containers")) {
+        if is_known(&entry, known) {
+            continue;
+        }
+        kill_stray(engine, &entry).await;
+        remove(&entry);
+    }
+}
+
+/// A run of a container whose removal was durable before its process was gone.
+async fn kill_stray(engine: &Engine, dir: &Path) {
+    let Some(id) = dir.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<Id>().ok()) else { return };
+    if let Ok(socket) = transport::connect(&dir.join("shim.sock"))
+        && let Ok((link, mut reader)) = ShimLink::new(socket)
+    {
+        end_shim(&link, &mut reader).await;
+    }
+    let cgroup = engine.cgroups.cgroup(&engine.default_cgroup_path(&id));
+    if let Err(e) = cgroup.kill_all().and_then(|()| cgroup.remove()) {
+        tracing::warn!("cgroup of {id}: {e}");
+    }
+}
+
+fn entries(dir: &Path) -> Vec<std::path::PathBuf> {
+    let read = std::fs::read_dir(dir).into_iter().flatten();
+    read.filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
+fn is_known(path: &Path, known: &HashSet<String>) -> bool {
+    path.file_name().and_then(|n| n.to_str()).is_some_and(|n| known.contains(n))
+}
+
+fn remove(path: &Path) {
+    if let Err(e) = std::fs::remove_dir_all(path) {
+        tracing::warn!("{}: {e}", path.display());
+    }
+}
+

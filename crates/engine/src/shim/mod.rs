@@ -1,0 +1,7 @@
+//! The daemon's side of a shim: the connection, and the task that follows a container's life.
+
+mod link;
+mod supervise;
+
+pub(crate) use link::{Incoming, ShimLink, ShimReader};
+pub(crate) use supervise::{Launch, supervise};

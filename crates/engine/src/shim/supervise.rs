@@ -1,0 +1,150 @@
+//! The task that follows one run of a container, from the shim's first word to its last.
+
+use super::link::{Incoming, ShimLink, ShimReader, failure_error};
+use crate::Engine;
+use crate::container::Container;
+use crate::procfs;
+use gantry_model::{ContainerStatus, Error, Result, Timestamp};
+use gantry_network::Endpoint;
+use gantry_runtime::spec::{ContainerInterface, ContainerNet};
+use gantry_shim_protocol::{Event, Exit, Failure, RequestBody, Target};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::oneshot;
+
+/// A run that is being started; `None` in [`Run::launch`] for one that a new daemon has found.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// Told once: the program runs, or why not.
+    pub(crate) outcome: oneshot::Sender<Result<()>>,
+    /// What the network room has reserved.
+    pub(crate) endpoint: Option<Endpoint>,
+}
+
+/// The state of the supervising task.
+struct Run {
+    engine: Arc<Engine>,
+    container: Arc<Container>,
+    link: Arc<ShimLink>,
+    launch: Option<Launch>,
+    /// Why the daemon's part of the start failed; takes precedence over what the shim reports.
+    our_failure: Arc<OnceLock<Error>>,
+}
+
+/// Follows the shim until it is gone.
+pub(crate) async fn supervise(
+    engine: Arc<Engine>,
+    container: Arc<Container>,
+    link: Arc<ShimLink>,
+    mut reader: ShimReader,
+    launch: Option<Launch>,
+) {
+    let mut run = Run { engine, container, link, launch, our_failure: Arc::default() };
+    if run.launch.as_ref().is_some_and(|l| l.endpoint.is_none()) {
+        run.release_process(None);
+    }
+    loop {
+        match reader.next().await {
+            Incoming::Event(Event::Created { .. }, mut fds) => {
+                if run.launch.as_ref().is_some_and(|l| l.endpoint.is_some()) {
+                    run.release_process(fds.pop());
+                }
+            }
+            Incoming::Event(Event::Started { pid, started_at }, _) => run.started(pid, started_at),
+            Incoming::Event(Event::StartFailed(failure), _) => return run.start_failed(&failure).await,
+            Incoming::Event(Event::Exited(exit), _) => return run.engine.run_ended(&run.container, exit).await,
+            Incoming::Event(Event::ExecExited { exec_id, code }, _) => {
+                run.engine.exec_ended(&run.container, &exec_id, code);
+            }
+            Incoming::Event(Event::OutOfMemory, _) => run.engine.container_event(&run.container, "oom", &[]),
+            Incoming::Closed => return run.lost().await,
+        }
+    }
+}
+
+impl Run {
+    /// Attaches the network and the clients that wait, then lets the process go. Runs beside the
+    /// supervising loop, which must keep reading for the answers to arrive.
+    fn release_process(&mut self, netns: Option<OwnedFd>) {
+        let (engine, container, link) = (self.engine.clone(), self.container.clone(), self.link.clone());
+        let endpoint = self.launch.as_ref().and_then(|l| l.endpoint.clone());
+        let our_failure = self.our_failure.clone();
+        tokio::spawn(async move {
+            if let Err(e) = release(&engine, &container, &link, endpoint, netns).await {
+                tracing::debug!("container {}: {e}", container.id);
+                // The first failure is the one to report.
+                drop(our_failure.set(e));
+                let kill = RequestBody::Signal { target: Target::Init, signal: crate::signal::SIGKILL };
+                drop(link.perform(kill, &[]).await);
+            }
+        });
+    }
+
+    fn started(&mut self, pid: u32, started_at: i64) {
+        let container = &self.container;
+        {
+            let mut record = container.write();
+            record.endpoint = self.launch.as_ref().and_then(|l| l.endpoint.clone());
+            let state = &mut record.state;
+            state.status = ContainerStatus::Running;
+            state.pid = pid;
+            state.pid_start_time = procfs::start_time(pid).unwrap_or(0);
+            state.exit_code = 0;
+            state.error.clear();
+            state.oom_killed = false;
+            state.started_at = Timestamp::from_unix_nanos(started_at.into());
+        }
+        container.progress.send_modify(|p| p.live = true);
+        self.engine.volume_mount_events(container, true);
+        self.engine.container_event(container, "start", &[]);
+        self.engine.store_lazily(container, || ());
+        if let Some(launch) = self.launch.take() {
+            // Whoever started it may have gone away; the container runs all the same.
+            drop(launch.outcome.send(Ok(())));
+        }
+    }
+
+    async fn start_failed(mut self, failure: &Failure) {
+        let ours = Arc::get_mut(&mut self.our_failure).and_then(OnceLock::take);
+        let error = ours.unwrap_or_else(|| failure_error(failure));
+        self.engine.run_failed(&self.container, self.launch.take(), error).await;
+    }
+
+    /// The shim vanished without a farewell: it was killed. Nothing of the container may survive it.
+    async fn lost(mut self) {
+        if self.launch.is_some() {
+            let error = Error::internal("the container's shim died while it started the container");
+            return self.engine.run_failed(&self.container, self.launch.take(), error).await;
+        }
+        let exit = self.engine.reap_lost_run(&self.container).await;
+        self.engine.run_ended(&self.container, exit).await;
+    }
+}
+
+async fn release(
+    engine: &Arc<Engine>,
+    container: &Container,
+    link: &ShimLink,
+    endpoint: Option<Endpoint>,
+    netns: Option<OwnedFd>,
+) -> Result<()> {
+    for client in container.take_waiting_clients() {
+        link.perform(client.wanted, &[client.socket.as_fd()]).await?;
+    }
+    let interface = endpoint.as_ref().map(|e| ContainerInterface {
+        name: "eth0".to_owned(),
+        address: e.ip,
+        prefix_len: e.prefix_len,
+        gateway: Some(e.gateway),
+    });
+    if let Some(endpoint) = endpoint {
+        let netns = netns.ok_or_else(|| Error::internal("the shim sent no network namespace"))?;
+        let network = engine.network.clone();
+        tokio::task::spawn_blocking(move || network.attach(&endpoint, netns.as_fd()))
+            .await
+            .map_err(|e| Error::internal(e.to_string()))??;
+        engine.network_event(container, "connect");
+    }
+    let net = gantry_shim_protocol::codec::encode(&ContainerNet { interface })?;
+    link.perform(RequestBody::Go { net }, &[]).await
+}
