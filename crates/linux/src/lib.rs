@@ -1,5 +1,15 @@
 //! Every raw system call and every `unsafe` of Gantry, behind safe functions; one file a topic.
 #![allow(unsafe_code)]
 
+pub mod bpf;
+pub mod ifconfig;
+pub mod inherited;
+pub mod inotify;
+pub mod memfd;
+pub mod mount;
 pub mod netlink;
+pub mod private_umask;
+pub mod probe;
+pub mod process;
+pub mod seccomp;
 pub mod seqpacket;
