@@ -10,6 +10,16 @@ use std::path::PathBuf;
 /// Version of the encoding of [`Plan`] and [`ProcessSpec`]; a shim refuses any other.
 pub const PLAN_VERSION: u32 = 1;
 
+/// Encodes a [`Plan`], [`ProcessSpec`] or [`ContainerNet`] for a memfd or a message: plain postcard.
+pub fn encode<T: Serialize>(value: &T) -> std::io::Result<Vec<u8>> {
+    postcard::to_allocvec(value).map_err(std::io::Error::other)
+}
+
+/// Decodes what [`encode`] made.
+pub fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> std::io::Result<T> {
+    postcard::from_bytes(bytes).map_err(std::io::Error::other)
+}
+
 /// A container, ready to be started by a shim.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
