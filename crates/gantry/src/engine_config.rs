@@ -1,0 +1,187 @@
+//! From the user's settings to the configuration of the engine and the network.
+
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use gantry_engine::config::{Config, InfoConfig};
+use gantry_network::{AddressPool, BridgeChoice};
+
+use crate::settings::{DEFAULT_DATA_ROOT, Settings};
+
+/// Where containers' sockets and the like are when nobody says.
+const DEFAULT_EXEC_ROOT: &str = "/run/gantry";
+
+/// The two roots, made and canonical.
+#[derive(Debug)]
+pub(crate) struct Roots {
+    /// What survives a reboot.
+    pub data: PathBuf,
+    /// What does not.
+    pub exec: PathBuf,
+    /// "" for the default data-root, else six hex digits that tell its names from other daemons'.
+    pub instance: String,
+}
+
+impl Roots {
+    /// Makes the directories.
+    pub(crate) fn make(settings: &Settings) -> Result<Self> {
+        let data = make_dir(&settings.data_root())?;
+        let instance = instance(&data);
+        let exec = settings.exec_root.clone().unwrap_or_else(|| match instance.as_str() {
+            "" => PathBuf::from(DEFAULT_EXEC_ROOT),
+            // Side by side with another daemon, and no --exec-root: not the same directory.
+            instance => PathBuf::from(format!("{DEFAULT_EXEC_ROOT}-{instance}")),
+        });
+        Ok(Self { exec: make_dir(&exec)?, data, instance })
+    }
+}
+
+/// Everyone may pass through (bind-mounted volumes are reached by users in containers), root lists.
+fn make_dir(path: &Path) -> Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(path)
+        .and_then(|()| path.canonicalize())
+        .with_context(|| format!("making the directory {}", path.display()))
+}
+
+fn instance(data_root: &Path) -> String {
+    if Path::new(DEFAULT_DATA_ROOT).canonicalize().is_ok_and(|default| default == data_root) {
+        return String::new();
+    }
+    // FNV-1a: the names must stay the same from one version of the daemon to the next, or containers
+    // that run would lose their bridge, and the standard library promises that of no hash of its own.
+    let hash =
+        data_root.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+    format!("{:06x}", hash >> 40)
+}
+
+/// Checks what [`build`] would check, without touching the machine.
+pub(crate) fn check(settings: &Settings) -> Result<()> {
+    network(settings, "")?;
+    seccomp_profile(settings)?;
+    Ok(())
+}
+
+/// The engine's configuration.
+pub(crate) fn build(settings: &Settings, roots: &Roots, shim: OwnedFd, warnings: Vec<String>) -> Result<Config> {
+    let limits = settings.default_ulimits.iter().map(|(name, limit)| (name.clone(), limit.soft, limit.hard));
+    Ok(Config {
+        data_root: roots.data.clone(),
+        exec_root: roots.exec.clone(),
+        instance: roots.instance.clone(),
+        shim,
+        network: network(settings, &roots.instance)?,
+        cgroup_parent: settings.cgroup_parent.clone().filter(|parent| !parent.is_empty()),
+        log_driver: settings.log_driver.clone().unwrap_or_else(|| "json-file".to_owned()),
+        log_opts: settings.log_opts.clone().into_iter().collect(),
+        default_ulimits: limits.collect(),
+        init: settings.init,
+        dns: settings.dns.clone(),
+        dns_search: settings.dns_search.clone(),
+        dns_opts: settings.dns_opts.clone(),
+        labels: settings.labels.clone(),
+        no_new_privileges: settings.no_new_privileges,
+        shm_size: settings.default_shm_size.filter(|&size| size > 0).unwrap_or(64 << 20),
+        default_ipc_mode: settings.default_ipc_mode.clone().unwrap_or_else(|| "private".to_owned()),
+        default_cgroupns_mode: settings.default_cgroupns_mode.clone(),
+        seccomp_profile: seccomp_profile(settings)?,
+        shutdown_timeout: settings.shutdown_timeout.unwrap_or(15),
+        debug: settings.debug,
+        info: InfoConfig {
+            insecure_registries: settings.insecure_registries.clone(),
+            registry_mirrors: settings.registry_mirrors.clone(),
+            http_proxy: settings.http_proxy.clone().unwrap_or_default(),
+            https_proxy: settings.https_proxy.clone().unwrap_or_default(),
+            no_proxy: settings.no_proxy.clone().unwrap_or_default(),
+            experimental: settings.experimental,
+            warnings,
+            git_commit: crate::COMMIT.to_owned(),
+            build_time: String::new(),
+        },
+    })
+}
+
+fn seccomp_profile(settings: &Settings) -> Result<Option<String>> {
+    match settings.seccomp_profile.as_deref() {
+        None | Some("" | "builtin") => Ok(None),
+        Some("unconfined") => Ok(Some("unconfined".to_owned())),
+        Some(path) => {
+            std::fs::read_to_string(path).map(Some).with_context(|| format!("opening seccomp profile ({path}) failed"))
+        }
+    }
+}
+
+fn network(settings: &Settings, instance: &str) -> Result<gantry_network::Config> {
+    let defaults = gantry_network::Config::default();
+    let present = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    Ok(gantry_network::Config {
+        instance: instance.to_owned(),
+        bridge: match present(&settings.bridge).as_deref() {
+            None => BridgeChoice::Own,
+            Some("none") => BridgeChoice::Disabled,
+            Some(name) => BridgeChoice::Existing(name.to_owned()),
+        },
+        bip: present(&settings.bip).map(|text| cidr("bip", &text)).transpose()?,
+        fixed_cidr: present(&settings.fixed_cidr).map(|text| cidr("fixed-cidr", &text)).transpose()?,
+        default_gateway: present(&settings.default_gateway)
+            .map(|text| text.parse().with_context(|| format!("default-gateway: {text:?} is not an IPv4 address")))
+            .transpose()?,
+        mtu: settings.mtu.filter(|&mtu| mtu > 0).unwrap_or(defaults.mtu),
+        firewall: settings.iptables.unwrap_or(true),
+        ip_forward: settings.ip_forward.unwrap_or(true),
+        ip_masq: settings.ip_masq.unwrap_or(true),
+        icc: settings.icc.unwrap_or(true),
+        default_bind_ip: match present(&settings.ip) {
+            None => defaults.default_bind_ip,
+            Some(text) => text.parse().with_context(|| format!("ip: {text:?} is not an IP address"))?,
+        },
+        address_pools: settings.default_address_pools.iter().map(pool).collect::<Result<_>>()?,
+    })
+}
+
+fn pool(pool: &crate::settings::Pool) -> Result<AddressPool> {
+    let base = cidr("default-address-pools", &pool.base)?;
+    if pool.size < base.1 || pool.size > 30 {
+        bail!("default-address-pools: the size {} does not cut {} into networks", pool.size, pool.base);
+    }
+    Ok(AddressPool { base, size: pool.size })
+}
+
+fn cidr(key: &str, text: &str) -> Result<(Ipv4Addr, u8)> {
+    let parsed = text.split_once('/').and_then(|(address, bits)| {
+        let bits: u8 = bits.parse().ok().filter(|&bits| bits <= 32)?;
+        Some((address.parse().ok()?, bits))
+    });
+    parsed.with_context(|| format!("{key}: {text:?} is not an IPv4 network like 10.0.0.1/24"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn daemons_with_other_roots_have_other_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (instance(&dir.path().join("a")), instance(&dir.path().join("b")));
+        assert_ne!(a, b);
+        assert!(a.len() == 6 && a.chars().all(|c| c.is_ascii_hexdigit()), "{a}");
+        // A promise to containers that run across an upgrade.
+        assert_eq!(instance(Path::new("/srv/gantry-test")), "df1ff9");
+    }
+
+    #[test]
+    fn reads_networks() {
+        assert_eq!(cidr("bip", "10.1.2.3/24").unwrap(), (Ipv4Addr::new(10, 1, 2, 3), 24));
+        for bad in ["10.1.2.3", "10.1.2.3/33", "x/8", "::1/64"] {
+            assert!(cidr("bip", bad).unwrap_err().to_string().starts_with("bip: "), "{bad}");
+        }
+    }
+}
