@@ -1,6 +1,7 @@
 //! Every raw system call and every `unsafe` of Gantry, behind safe functions; one file a topic.
 #![allow(unsafe_code)]
 
+pub mod children;
 pub mod bpf;
 pub mod ifconfig;
 pub mod inherited;
