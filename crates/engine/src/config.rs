@@ -76,3 +76,12 @@ pub struct InfoConfig {
     /// When it was built.
     pub build_time: String,
 }
+
+/// What SIGHUP may change while the daemon runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reloadable {
+    /// `--label`.
+    pub labels: Vec<String>,
+    /// `-D`.
+    pub debug: bool,
+}

@@ -1,6 +1,6 @@
 //! The engine: the rooms it composes, and how it opens.
 
-use crate::config::Config;
+use crate::config::{Config, Reloadable};
 use crate::container::{Container, Dirs, Record, Registry};
 use crate::events::Events;
 use crate::log_watch::LogWatch;
@@ -8,9 +8,9 @@ use crate::{exec, recover};
 use gantry_image_store::ImageStore;
 use gantry_model::error::Context;
 use gantry_model::{Id, Result};
-use gantry_runtime::cgroup;
+use gantry_runtime::cgroup::CgroupRoot;
 use gantry_state_db::{Db, Table};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 /// Table of container records.
 pub(crate) const CONTAINERS: Table<Record> = Table::new("containers");
@@ -23,11 +23,12 @@ pub struct Engine {
     pub(crate) images: ImageStore,
     pub(crate) volumes: gantry_volumes::Volumes,
     pub(crate) network: Arc<gantry_network::Manager>,
-    pub(crate) cgroups: cgroup::Cgroups,
+    pub(crate) cgroups: CgroupRoot,
     pub(crate) containers: Registry,
     pub(crate) execs: exec::Execs,
     pub(crate) events: Events,
     pub(crate) log_watch: LogWatch,
+    pub(crate) reloadable: RwLock<Reloadable>,
     /// `/info`'s `ID`, made once for a data-root.
     pub(crate) engine_id: String,
     /// Sees the lazily written records through; set once at opening.
@@ -39,6 +40,7 @@ impl Engine {
     /// Opens the state below the configured roots, finds running containers again and brings the
     /// world and the records together (`recover.rs`). Must be called inside a tokio runtime.
     pub async fn open(config: Config) -> Result<Arc<Self>> {
+        gantry_linux::children::reap_automatically().context("ignoring SIGCHLD")?;
         let engine = Arc::new(tokio::task::block_in_place(|| Self::assemble(config))?);
         engine.myself.set(Arc::downgrade(&engine)).unwrap_or_else(|_| unreachable!("set only here"));
         recover::run(&engine).await?;
@@ -53,8 +55,9 @@ impl Engine {
         let images = ImageStore::open(&config.data_root, db.clone())?;
         let volumes = gantry_volumes::Volumes::open(&config.data_root, db.clone())?;
         let network = Arc::new(gantry_network::Manager::open(config.network.clone())?);
-        let cgroups = cgroup::Cgroups::detect()?;
+        let cgroups = CgroupRoot::detect()?;
         let engine_id = engine_id(&config.data_root.join("engine-id"))?;
+        let reloadable = Reloadable { labels: config.labels.clone(), debug: config.debug };
         Ok(Self {
             config,
             db,
@@ -66,6 +69,7 @@ impl Engine {
             execs: exec::Execs::default(),
             events: Events::new(),
             log_watch: LogWatch::default(),
+            reloadable: RwLock::new(reloadable),
             engine_id,
             handle: tokio::runtime::Handle::current(),
             myself: OnceLock::new(),

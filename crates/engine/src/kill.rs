@@ -18,7 +18,7 @@ impl Engine {
         self.detached(move |engine| async move {
             let durable = {
                 let mut record = container.write();
-                let stop = record.config.stop_signal.as_deref().and_then(|s| signal::parse(s).ok()).unwrap_or(SIGTERM);
+                let stop = signal::parse(&record.config.stop_signal).unwrap_or(SIGTERM);
                 // Only a signal that is meant to end it stands in the way of the restart policy.
                 let ends_it = number == SIGKILL || number == stop;
                 record.state.manually_stopped |= ends_it;

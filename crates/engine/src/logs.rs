@@ -57,8 +57,7 @@ impl Engine {
         let container = self.find(name)?;
         let (tty, driver) = {
             let record = container.read();
-            let driver = record.host_config.log_config.as_ref().map_or(String::new(), |c| c.r#type.clone());
-            (record.config.tty, driver)
+            (record.config.tty, record.host_config.log_config.r#type.clone())
         };
         if driver == "none" {
             return Err(Error::not_implemented("configured logging driver does not support reading"));

@@ -95,13 +95,15 @@ async fn look(engine: &Arc<Engine>, container: &Arc<Container>) -> Found {
 
 /// Asks a shim what it is doing. `None` when it is gone after all.
 async fn ask(engine: &Arc<Engine>, container: &Arc<Container>, link: Arc<ShimLink>, mut reader: ShimReader) -> Option<Found> {
-    let question = link.request(RequestBody::Status, &[]);
-    tokio::pin!(question);
-    // Answers are delivered by the reader, so both run.
-    let answer = loop {
-        tokio::select! {
-            answer = &mut question => break answer.ok()?.0,
-            incoming = reader.next() => if let Incoming::Closed = incoming { return None },
+    let answer = {
+        let question = link.request(RequestBody::Status, &[]);
+        tokio::pin!(question);
+        // Answers are delivered by the reader, so both run.
+        loop {
+            tokio::select! {
+                answer = &mut question => break answer.ok()?.0,
+                incoming = reader.next() => if let Incoming::Closed = incoming { return None },
+            }
         }
     };
     let Answer::Status(status) = answer else { return None };
@@ -109,7 +111,6 @@ async fn ask(engine: &Arc<Engine>, container: &Arc<Container>, link: Arc<ShimLin
         Phase::Running { pid, started_at } => {
             let run = std::fs::read(engine.dirs(&container.id).run_file()).ok();
             let run = run.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            drop(question);
             Some(Found::Running { link, reader, pid, started_at, run })
         }
         Phase::Exited(exit) => Some(Found::Ended(exit)),
@@ -191,7 +192,7 @@ async fn resume(engine: &Arc<Engine>, container: &Arc<Container>, exit: Option<E
 
 /// Docker starts stopped `always` containers with the daemon, others only if they ran.
 fn starts_with_daemon(record: &Record) -> bool {
-    let always = record.host_config.restart_policy.as_ref().is_some_and(|p| p.name == "always");
+    let always = record.host_config.restart_policy.name == "always";
     always && record.state.status == ContainerStatus::Exited
 }
 

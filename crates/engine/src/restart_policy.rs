@@ -58,7 +58,7 @@ pub(crate) fn wants_restart(record: &Record, code: u8) -> bool {
     if record.state.manually_stopped {
         return false;
     }
-    let Some(policy) = &record.host_config.restart_policy else { return false };
+    let policy = &record.host_config.restart_policy;
     match policy.name.as_str() {
         "always" | "unless-stopped" => true,
         "on-failure" => {
@@ -71,7 +71,7 @@ pub(crate) fn wants_restart(record: &Record, code: u8) -> bool {
 
 /// Whether there is a policy, so that what the client wants of the container must survive a reboot.
 pub(crate) fn has_policy(record: &Record) -> bool {
-    record.host_config.restart_policy.as_ref().is_some_and(|p| !matches!(p.name.as_str(), "" | "no"))
+    !matches!(record.host_config.restart_policy.name.as_str(), "" | "no")
 }
 
 impl Engine {

@@ -55,8 +55,8 @@ impl Engine {
         let (stop_signal, timeout, durable) = {
             let mut record = container.write();
             record.state.manually_stopped = true;
-            let text = options.signal.clone().or_else(|| record.config.stop_signal.clone()).filter(|s| !s.is_empty());
-            let number = text.map_or(Ok(SIGTERM), |s| signal::parse(&s))?;
+            let text = options.signal.as_ref().filter(|s| !s.is_empty()).unwrap_or(&record.config.stop_signal);
+            let number = if text.is_empty() { SIGTERM } else { signal::parse(text)? };
             let timeout = options.timeout.or_else(|| record.config.stop_timeout.map(Into::into)).unwrap_or(DEFAULT_TIMEOUT);
             (number, timeout, restart_policy::has_policy(&record))
         };

@@ -3,6 +3,7 @@
 use super::{Exec, ExecState};
 use crate::Engine;
 use crate::container::Container;
+use crate::readiness;
 use crate::stream::{End, HEADER, Input, STDERR, STDOUT, frame, header, pump_input};
 use gantry_model::Result;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -87,7 +88,7 @@ impl ExecRun {
         };
         rustix::io::ioctl_fionbio(&*master, true).map_err(io::Error::from)?;
         *self.exec.terminal.lock().unwrap_or_else(PoisonError::into_inner) = Some(master.clone());
-        let terminal = Arc::new(AsyncFd::new(master)?);
+        let terminal = Arc::new(readiness::watch(master)?);
         let sink = self.exec.request.attach_stdin.then(|| Terminal(terminal.clone()));
         let input = pump_input(reader, Input { sink, detach: Some(self.exec.detach.clone()) });
         let output = copy_terminal(&terminal, self.exec.state.subscribe(), writer);

@@ -1,5 +1,6 @@
 //! One connection to one shim: requests with answers, and the stream of events.
 
+use crate::readiness;
 use gantry_model::{Error, Result};
 use gantry_shim_protocol::{Answer, Event, Failure, MAX_PACKET, Message, Request, RequestBody, codec, transport};
 use std::collections::HashMap;
@@ -46,7 +47,7 @@ pub(crate) enum Incoming {
 impl ShimLink {
     /// Wraps a connected, non-blocking socket.
     pub(crate) fn new(socket: OwnedFd) -> Result<(Arc<Self>, ShimReader)> {
-        let socket = Arc::new(AsyncFd::new(socket)?);
+        let socket = Arc::new(readiness::watch(socket)?);
         let link = Arc::new(Self { socket: socket.clone(), pending: Mutex::default() });
         Ok((link.clone(), ShimReader { socket, link, buffer: Vec::new() }))
     }

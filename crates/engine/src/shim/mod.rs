@@ -3,5 +3,5 @@
 mod link;
 mod supervise;
 
-pub(crate) use link::{Incoming, ShimLink, ShimReader};
+pub(crate) use link::{Incoming, ShimLink, ShimReader, failure_error};
 pub(crate) use supervise::{Launch, supervise};

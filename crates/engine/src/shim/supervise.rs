@@ -7,7 +7,7 @@ use crate::procfs;
 use gantry_model::{ContainerStatus, Error, Result, Timestamp};
 use gantry_network::Endpoint;
 use gantry_runtime::spec::{ContainerInterface, ContainerNet};
-use gantry_shim_protocol::{Event, Exit, Failure, RequestBody, Target};
+use gantry_shim_protocol::{Event, Failure, RequestBody, Target};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::oneshot;
@@ -145,6 +145,6 @@ async fn release(
             .map_err(|e| Error::internal(e.to_string()))??;
         engine.network_event(container, "connect");
     }
-    let net = gantry_shim_protocol::codec::encode(&ContainerNet { interface })?;
+    let net = gantry_runtime::spec::encode(&ContainerNet { interface })?;
     link.perform(RequestBody::Go { net }, &[]).await
 }
