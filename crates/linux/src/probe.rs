@@ -90,7 +90,7 @@ pub fn nftables() -> io::Result<()> {
 
 fn transact(protocol: Protocol, batch: &mut Batch) -> io::Result<()> {
     Socket::open(protocol)?.transact(batch).map_err(|error| match error.errno() {
-        Some(errno) => io::Error::from_raw_os_error(errno),
+        Some(errno) => errno.into(),
         None => io::Error::other(error.to_string()),
     })
 }
