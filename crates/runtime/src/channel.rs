@@ -3,8 +3,9 @@
 //! `SOCK_SEQPACKET`, so that a report is a packet and a descriptor travels with it. The child's end
 //! is close-on-exec: end of file after no failure means that the program runs.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Stage};
 use crate::spec::ContainerNet;
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -32,74 +33,115 @@ pub enum Report {
 enum Packet {
     Pty,
     Failed(Failure),
+    /// Only the exec is left: end of file after this means success, and before it a death.
+    Executing,
 }
 
 /// The parent's end.
 #[derive(Debug)]
-pub struct Channel(OwnedFd);
+pub struct Channel {
+    socket: OwnedFd,
+    executing: bool,
+}
 
 /// The child's end.
 #[derive(Debug)]
-pub(crate) struct ChildEnd(OwnedFd);
+pub(crate) struct ChildEnd(Option<OwnedFd>);
 
 /// Makes both ends, close-on-exec.
 pub(crate) fn pair() -> io::Result<(Channel, ChildEnd)> {
     let (parent, child) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    Ok((Channel(parent), ChildEnd(child)))
+    Ok((Channel { socket: parent, executing: false }, ChildEnd(Some(child))))
 }
 
 impl Channel {
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 
-    pub(crate) fn read_report(&self) -> io::Result<Report> {
+    pub(crate) fn read_report(&mut self) -> io::Result<Report> {
+        loop {
+            match self.receive()? {
+                None if self.executing => return Ok(Report::Executed),
+                None => {
+                    let message = "the container's process died while it was being set up";
+                    return Ok(Report::Failed(Failure::new(Stage::Setup, message)));
+                }
+                Some((Packet::Executing, _)) => self.executing = true,
+                Some((Packet::Failed(failure), _)) => return Ok(Report::Failed(failure)),
+                Some((Packet::Pty, Some(fd))) => return Ok(Report::Pty(fd)),
+                Some((Packet::Pty, None)) => return Err(io::ErrorKind::InvalidData.into()),
+            }
+        }
+    }
+
+    /// The next packet and the descriptor that came with it; `None` at the end.
+    fn receive(&self) -> io::Result<Option<(Packet, Option<OwnedFd>)>> {
         let mut bytes = vec![0; MAX_PACKET];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let read = loop {
             let mut slices = [IoSliceMut::new(&mut bytes)];
-            match recvmsg(&self.0, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            match recvmsg(&self.socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
                 Ok(message) => break message.bytes,
-                // A child that dies with an unread word in its queue resets the connection.
-                Err(rustix::io::Errno::CONNRESET) => break 0,
-                Err(rustix::io::Errno::INTR) => {}
+                // A child that ends with an unread word in its queue resets the connection.
+                Err(Errno::CONNRESET) => break 0,
+                Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
             }
         };
         if read == 0 {
-            return Ok(Report::Executed);
+            return Ok(None);
         }
         let fd = ancillary.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
             _ => None,
         });
-        match (postcard::from_bytes(&bytes[..read]), fd) {
-            (Ok(Packet::Pty), Some(fd)) => Ok(Report::Pty(fd)),
-            (Ok(Packet::Failed(failure)), _) => Ok(Report::Failed(failure)),
-            _ => Err(io::ErrorKind::InvalidData.into()),
-        }
+        let packet = postcard::from_bytes(&bytes[..read]).map_err(|_| io::ErrorKind::InvalidData)?;
+        Ok(Some((packet, fd)))
     }
 
     pub(crate) fn send_go(&self, net: &ContainerNet) -> io::Result<()> {
         let bytes = postcard::to_allocvec(net).map_err(io::Error::other)?;
-        rustix::net::send(&self.0, &bytes, SendFlags::NOSIGNAL)?;
+        rustix::net::send(&self.socket, &bytes, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 }
 
 impl ChildEnd {
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+    fn socket(&self) -> io::Result<BorrowedFd<'_>> {
+        self.0.as_ref().map(AsFd::as_fd).ok_or_else(|| Errno::BADF.into())
+    }
+
+    /// Leaves the channel to another process that holds this end.
+    pub(crate) fn close(&mut self) {
+        self.0 = None;
+    }
+
+    /// Everything is ready; the exec is next.
+    pub(crate) fn executing(&self) -> io::Result<()> {
+        self.send(&Packet::Executing)
     }
 
     /// Best effort: the exit status tells a parent that hears nothing.
     pub(crate) fn fail(&self, mut failure: Failure) {
         let limit = (0..=MAX_PACKET / 2).rev().find(|n| failure.message.is_char_boundary(*n)).unwrap_or(0);
         failure.message.truncate(limit);
-        if let Ok(bytes) = postcard::to_allocvec(&Packet::Failed(failure)) {
-            let _ = rustix::net::send(&self.0, &bytes, SendFlags::NOSIGNAL);
-        }
+        let _ = self.send(&Packet::Failed(failure));
+    }
+
+    fn send(&self, packet: &Packet) -> io::Result<()> {
+        let bytes = postcard::to_allocvec(packet).map_err(io::Error::other)?;
+        rustix::net::send(self.socket()?, &bytes, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Whether the parent is still there to supervise what is about to run.
+    pub(crate) fn parent_is_alive(&self) -> bool {
+        let Ok(socket) = self.socket() else { return false };
+        let mut byte = [0; 1];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        !matches!(rustix::net::recv(socket, &mut byte[..], flags), Ok((0, _)) | Err(Errno::CONNRESET))
     }
 
     pub(crate) fn send_pty(&self, master: BorrowedFd<'_>) -> io::Result<()> {
@@ -108,14 +150,15 @@ impl ChildEnd {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-        sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        sendmsg(self.socket()?, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
     /// Waits for the parent's word; `None` when the parent is gone.
     pub(crate) fn wait_for_go(&self) -> io::Result<Option<ContainerNet>> {
+        let socket = self.socket()?;
         let mut bytes = vec![0; MAX_PACKET];
-        let (read, _) = rustix::io::retry_on_intr(|| rustix::net::recv(&self.0, &mut bytes[..], RecvFlags::empty()))?;
+        let (read, _) = rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut bytes[..], RecvFlags::empty()))?;
         if read == 0 {
             return Ok(None);
         }
@@ -126,19 +169,27 @@ impl ChildEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Stage;
 
     #[test]
     fn reports_arrive_in_order_and_eof_means_executed() {
-        let (parent, child) = pair().unwrap();
+        let (mut parent, child) = pair().unwrap();
         let (pipe, _writer) = rustix::pipe::pipe().unwrap();
         child.send_pty(pipe.as_fd()).unwrap();
         child.fail(Failure::new(Stage::User, "é".repeat(MAX_PACKET)));
+        child.executing().unwrap();
         drop(child);
         assert!(matches!(parent.read_report().unwrap(), Report::Pty(_)));
         let Report::Failed(failure) = parent.read_report().unwrap() else { panic!("no failure") };
         assert_eq!((failure.stage, failure.message.len()), (Stage::User, MAX_PACKET / 2));
         assert!(matches!(parent.read_report().unwrap(), Report::Executed));
+    }
+
+    #[test]
+    fn a_death_before_the_exec_is_a_failure() {
+        let (mut parent, child) = pair().unwrap();
+        assert!(child.parent_is_alive());
+        drop(child);
+        assert!(matches!(parent.read_report().unwrap(), Report::Failed(_)));
     }
 
     #[test]
@@ -148,6 +199,7 @@ mod tests {
         parent.send_go(&net).unwrap();
         assert_eq!(child.wait_for_go().unwrap(), Some(net));
         drop(parent);
+        assert!(!child.parent_is_alive());
         assert_eq!(child.wait_for_go().unwrap(), None);
     }
 }

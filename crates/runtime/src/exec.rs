@@ -1,14 +1,19 @@
 //! A further process in a running container.
 
-use crate::container::{Child, StdioFds};
-use crate::failure::Result;
+use crate::cgroup::{Cgroup, CgroupRoot};
+use crate::child::procfs::Procfs;
+use crate::child::{Never, Task, report, setup, tail};
+use crate::container::{Child, StdioFds, enter_pid_namespace_of, leave_pid_namespace, spawn};
+use crate::failure::{OrFail, Result, Stage};
 use crate::spec::{Plan, ProcessSpec};
+use gantry_linux::process::setns;
 use std::os::fd::BorrowedFd;
 
 /// Clones a process into the namespaces and the cgroup of a container's init process.
 ///
 /// The child is the caller's; its reports are those of [`crate::container::create`]. Must be called
-/// from a single-threaded process.
+/// from a single-threaded process that shares no namespace of the container's but those which the
+/// plan leaves to the host.
 pub fn exec(
     init_pid: u32,
     init_pidfd: BorrowedFd<'_>,
@@ -17,6 +22,31 @@ pub fn exec(
     seccomp: &[u8],
     stdio: StdioFds,
 ) -> Result<Child> {
-    let _ = (init_pid, init_pidfd, plan, process, seccomp, stdio);
-    todo!()
+    let root = CgroupRoot::detect().or_fail(Stage::Setup, || "find the cgroup hierarchies")?;
+    let cgroup = root.cgroup(&plan.cgroup.path).where_is(init_pid);
+    let own = enter_pid_namespace_of(init_pidfd)?;
+    let spawned = spawn(0, &cgroup, |born_in_v2, channel| {
+        let mut task = Task { plan, process, seccomp, stdio, channel };
+        match start(&mut task, init_pidfd, &cgroup, born_in_v2) {
+            Ok(never) => match never {},
+            Err(failure) => report(&task.channel, failure),
+        }
+    });
+    leave_pid_namespace(Some(own))?;
+    spawned
+}
+
+fn start(task: &mut Task<'_>, init: BorrowedFd<'_>, cgroup: &Cgroup, born_in_v2: bool) -> Result<Never> {
+    setup::detach_from_parent()?;
+    cgroup.join(born_in_v2)?;
+    let namespaces =
+        libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+    setns(init, namespaces).or_fail(Stage::State, || "enter the container's namespaces")?;
+    setup::session_keyring(&task.plan.id)?;
+    let root = setup::root_directory()?;
+    if let Some(score) = task.plan.oom_score_adj {
+        Procfs::new()?.oom_score_adj(score)?;
+    }
+    let slave = tail::open_terminal(task, &root)?;
+    tail::run(task, &root, slave, false)
 }

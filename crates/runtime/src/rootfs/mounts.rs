@@ -1,0 +1,113 @@
+//! The plan's mounts, in order.
+
+use super::resolve::{Make, Root};
+use super::{cgroup_mounts, tree};
+use crate::cgroup::Cgroup;
+use crate::failure::{OrFail, Result, Stage};
+use crate::spec::{Mount, MountSource, Namespace, Plan};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// Takes clones of everything that comes from the host, while the host's tree is still there and
+/// its propagation still unchanged (a clone of a shared mount is its peer).
+pub(crate) fn take_sources(plan: &Plan, cgroup: &Cgroup) -> Result<Vec<Source>> {
+    let mut sources = Vec::with_capacity(plan.mounts.len());
+    for mount in &plan.mounts {
+        sources.push(match &mount.source {
+            MountSource::Bind { path, recursive, .. } => {
+                Source::Bind(take_bind(path, *recursive).or_fail(Stage::Mount, || {
+                    format!("error mounting {} to rootfs at {}", path.display(), mount.target.display())
+                })?)
+            }
+            MountSource::Cgroup => {
+                let own = plan.namespaces.cgroup != Namespace::Host;
+                Source::Cgroup(cgroup_mounts::take(cgroup, own).or_fail(Stage::Mount, || "take the cgroup mounts")?)
+            }
+            MountSource::Fs { .. } => Source::New,
+        });
+    }
+    Ok(sources)
+}
+
+/// Something of the host's, detached.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Bind(OwnedFd),
+    Cgroup(cgroup_mounts::Sources),
+    New,
+}
+
+fn take_bind(path: &Path, recursive: bool) -> std::io::Result<OwnedFd> {
+    // A magic link (`/proc/self/fd/3`) would name something else than the path says.
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let fd = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+    tree::clone_tree(fd.as_fd(), recursive)
+}
+
+/// Attaches every mount below the root.
+pub(crate) fn attach_all(root: &Root, mounts: &[Mount], sources: Vec<Source>) -> Result<()> {
+    for (mount, source) in mounts.iter().zip(sources) {
+        attach(root, mount, source).or_fail(Stage::Mount, || {
+            let what = match &mount.source {
+                MountSource::Bind { path, .. } => path.display().to_string(),
+                MountSource::Fs { kind, .. } => kind.clone(),
+                MountSource::Cgroup => "cgroup".to_owned(),
+            };
+            format!("error mounting {what:?} to rootfs at {:?}", mount.target.display().to_string())
+        })?;
+    }
+    Ok(())
+}
+
+fn attach(root: &Root, mount: &Mount, source: Source) -> std::io::Result<()> {
+    match (source, &mount.source) {
+        (Source::Bind(tree), MountSource::Bind { recursive_readonly, .. }) => {
+            bind(root, mount, &tree, *recursive_readonly)
+        }
+        (Source::Cgroup(sources), _) => cgroup_mounts::attach(root, mount, sources),
+        (_, MountSource::Fs { kind, options }) => filesystem(root, mount, kind, options),
+        // `take_sources` makes a source of the mount's own kind.
+        (Source::Bind(_) | Source::New, _) => Ok(()),
+    }
+}
+
+fn bind(root: &Root, mount: &Mount, source: &OwnedFd, recursive_readonly: bool) -> std::io::Result<()> {
+    let is_dir = FileType::from_raw_mode(rustix::fs::fstat(source)?.st_mode) == FileType::Directory;
+    let target = root.ensure(&mount.target, if is_dir { Make::Directory } else { Make::File })?;
+    tree::set_flags(source.as_fd(), mount.flags, recursive_readonly)?;
+    tree::attach(source.as_fd(), target.as_fd())?;
+    // After attaching: a peer of a shared mount below becomes private only as part of this tree.
+    tree::set_propagation(source.as_fd(), mount.propagation)
+}
+
+fn filesystem(root: &Root, mount: &Mount, kind: &str, options: &[String]) -> std::io::Result<()> {
+    let target = if matches!(kind, "proc" | "sysfs") {
+        // Whoever decides where /proc is decides what label and sysctl writes mean (CVE-2019-19921):
+        // it must be a real directory, reached without a link.
+        root.ensure(&mount.target, Make::Directory)?;
+        root.open_without_links(&mount.target, OFlags::PATH | OFlags::DIRECTORY)?
+    } else {
+        root.ensure(&mount.target, Make::Directory)?
+    };
+    let mut all: Vec<&str> = Vec::with_capacity(options.len() + 1);
+    let mode;
+    if kind == "tmpfs" && !options.iter().any(|o| o.starts_with("mode=")) {
+        // A tmpfs keeps the mode of the directory it covers (/tmp stays 1777).
+        mode = format!("mode={:o}", rustix::fs::fstat(&target)?.st_mode & 0o7777);
+        all.push(&mode);
+    }
+    all.extend(options.iter().map(String::as_str));
+    let new = tree::new_filesystem(kind, &all)?;
+    tree::set_flags(new.as_fd(), mount.flags, false)?;
+    tree::attach(new.as_fd(), target.as_fd())?;
+    tree::set_propagation(new.as_fd(), mount.propagation)
+}
+
+/// Makes the root itself read-only (`ReadonlyRootfs`), once everything in it is made.
+pub(crate) fn finish_root(root: &Root, readonly: bool) -> Result<()> {
+    if readonly {
+        tree::set_readonly(root.fd(), false).or_fail(Stage::Mount, || "make the root file system read-only")?;
+    }
+    Ok(())
+}
