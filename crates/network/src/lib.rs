@@ -7,11 +7,21 @@
 //!
 //! The calls block on the kernel for a millisecond or so; asynchronous callers use a blocking thread.
 
+mod allocate;
+mod attach;
+mod bridge;
 mod config;
 mod endpoint;
 mod error;
+mod firewall;
+mod ipam;
 mod mac;
 mod manager;
+mod ports;
+mod release;
+mod restore;
+mod subnet;
+mod sysctl;
 
 pub use config::{AddressPool, BridgeChoice, Config};
 pub use endpoint::{Allocation, BridgeInfo, Endpoint, EndpointRequest, PortBinding, PortRequest, Proto};

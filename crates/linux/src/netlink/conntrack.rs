@@ -1,0 +1,110 @@
+//! Connection tracking: forgetting flows that would outlive what they were made for.
+
+use super::{ACK, Attributes, Batch, DUMP, Error, Message, Socket};
+use rustix::io::Errno;
+use std::net::Ipv4Addr;
+
+const SUBSYSTEM: u16 = 1;
+const GET: u16 = 1;
+const DELETE: u16 = 2;
+
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_ID: u16 = 12;
+const CTA_ZONE: u16 = 18;
+
+/// `struct nfgenmsg` for IPv4.
+const IPV4: [u8; 4] = [libc::AF_INET as u8, 0, 0, 0];
+
+/// One direction of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuple {
+    /// Where its packets are from.
+    pub source: Ipv4Addr,
+    /// Where they go.
+    pub destination: Ipv4Addr,
+    /// The port they are from.
+    pub source_port: u16,
+    /// The port they go to.
+    pub destination_port: u16,
+}
+
+/// A tracked flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// The transport protocol's number.
+    pub proto: u8,
+    /// The direction of the first packet, as it arrived.
+    pub original: Tuple,
+    /// The direction of the answers, as they arrive.
+    pub reply: Tuple,
+}
+
+/// What names a flow to the kernel: its attributes as they came. The id keeps a flow that has meanwhile taken
+/// the same addresses and ports from being hit.
+struct Name {
+    original: Vec<u8>,
+    id: Option<Vec<u8>>,
+    zone: Option<Vec<u8>>,
+}
+
+/// Forgets every IPv4 flow that `unwanted` picks, and gives their number.
+pub fn forget(socket: &mut Socket, mut unwanted: impl FnMut(&Flow) -> bool) -> Result<usize, Error> {
+    /// The answers to one batch must fit into the socket's receive buffer.
+    const CHUNK: usize = 64;
+    let mut batch = Batch::new();
+    batch.message(SUBSYSTEM << 8 | GET, DUMP, &IPV4, |_| ());
+    let names = socket.dump(&mut batch, |message| {
+        let flow = read_flow(message)?;
+        unwanted(&flow).then(|| read_name(message)).flatten()
+    })?;
+    for chunk in names.chunks(CHUNK) {
+        let mut batch = Batch::new();
+        for name in chunk {
+            batch.message(SUBSYSTEM << 8 | DELETE, ACK, &IPV4, |a| {
+                a.nest(CTA_TUPLE_ORIG, |a| {
+                    a.raw(&name.original);
+                });
+                if let Some(id) = &name.id {
+                    a.bytes(CTA_ID, id);
+                }
+                if let Some(zone) = &name.zone {
+                    a.bytes(CTA_ZONE, zone);
+                }
+            });
+        }
+        // A flow that ended by itself meanwhile is no failure.
+        if let Some(refusal) = socket.exchange(&mut batch)?.into_iter().find(|r| r.errno != Errno::NOENT) {
+            return Err(Error::Refused(refusal));
+        }
+    }
+    Ok(names.len())
+}
+
+fn read_flow(message: &Message<'_>) -> Option<Flow> {
+    let attrs = message.attributes(IPV4.len());
+    let (proto, original) = read_tuple(&attrs.get(CTA_TUPLE_ORIG)?.nested())?;
+    let (_, reply) = read_tuple(&attrs.get(CTA_TUPLE_REPLY)?.nested())?;
+    Some(Flow { proto, original, reply })
+}
+
+/// `None` for flows without ports.
+fn read_tuple(attrs: &Attributes<'_>) -> Option<(u8, Tuple)> {
+    const CTA_TUPLE_IP: u16 = 1;
+    const CTA_TUPLE_PROTO: u16 = 2;
+    let ip = attrs.get(CTA_TUPLE_IP)?.nested();
+    let proto = attrs.get(CTA_TUPLE_PROTO)?.nested();
+    let tuple = Tuple {
+        source: ip.get(1)?.ipv4()?,
+        destination: ip.get(2)?.ipv4()?,
+        source_port: proto.get(2)?.be16()?,
+        destination_port: proto.get(3)?.be16()?,
+    };
+    Some((proto.get(1)?.u8()?, tuple))
+}
+
+fn read_name(message: &Message<'_>) -> Option<Name> {
+    let attrs = message.attributes(IPV4.len());
+    let copy = |kind| attrs.get(kind).map(|a| a.value.to_vec());
+    Some(Name { original: copy(CTA_TUPLE_ORIG)?, id: copy(CTA_ID), zone: copy(CTA_ZONE) })
+}

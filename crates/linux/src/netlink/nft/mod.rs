@@ -1,0 +1,306 @@
+//! nftables: changes to one table of family `inet`, each change one transaction that holds as a whole or not
+//! at all.
+
+mod rule;
+
+pub use rule::{Address, CtState, Interface, Rule, Verdict};
+
+use super::{ACK, APPEND, Attrs, Batch, CREATE, Error, Socket};
+use rustix::io::Errno;
+
+const SUBSYSTEM: u16 = 10;
+const NEWTABLE: u16 = 0;
+const GETTABLE: u16 = 1;
+const DELTABLE: u16 = 2;
+const NEWCHAIN: u16 = 3;
+const NEWRULE: u16 = 6;
+const DELRULE: u16 = 8;
+const NEWSET: u16 = 9;
+const NEWSETELEM: u16 = 12;
+const DELSETELEM: u16 = 14;
+
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+
+const NFTA_LIST_ELEM: u16 = 1;
+const NFTA_DATA_VALUE: u16 = 1;
+
+/// `struct nfgenmsg` for family `inet`.
+const INET: [u8; 4] = [1, 0, 0, 0];
+
+/// The basic types that keys and values of sets are made of. The kernel only counts bytes; the numbers are
+/// those of the `nft` command, which prints sets by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// An IPv4 address.
+    Ipv4,
+    /// A transport protocol.
+    Proto,
+    /// A port.
+    Port,
+    /// An interface's name.
+    Ifname,
+}
+
+impl Type {
+    const fn number(self) -> u32 {
+        match self {
+            Self::Ipv4 => 7,
+            Self::Proto => 12,
+            Self::Port => 13,
+            Self::Ifname => 41,
+        }
+    }
+
+    /// The bytes that it takes in a concatenation: whole 32-bit registers.
+    const fn size(self) -> u32 {
+        match self {
+            Self::Ipv4 | Self::Proto | Self::Port => 4,
+            Self::Ifname => 16,
+        }
+    }
+}
+
+/// A concatenation's number as the `nft` command knows it, and its size.
+fn concatenation(types: &[Type]) -> (u32, u32) {
+    types.iter().fold((0, 0), |(number, size), t| (number << 6 | t.number(), size + t.size()))
+}
+
+/// Where a base chain hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// Packets from the wire, before routing.
+    Prerouting,
+    /// Packets that are forwarded.
+    Forward,
+    /// Packets of this host's own programs.
+    Output,
+    /// Packets that leave.
+    Postrouting,
+}
+
+impl Hook {
+    const fn number(self) -> u32 {
+        match self {
+            Self::Prerouting => 0,
+            Self::Forward => 2,
+            Self::Output => 3,
+            Self::Postrouting => 4,
+        }
+    }
+}
+
+/// What a base chain may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainType {
+    /// Accept and drop.
+    Filter,
+    /// Translate addresses; it sees a connection's first packet only.
+    Nat,
+}
+
+/// A set, or a map if it has data.
+#[derive(Debug, Clone, Copy)]
+pub struct Set<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What the keys are made of.
+    pub key: &'a [Type],
+    /// What the values are made of; empty for a set.
+    pub data: &'a [Type],
+}
+
+/// An element of a set: key, and value in a map. Each part is padded to whole 32-bit registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Element {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value; empty in a set.
+    pub data: Vec<u8>,
+}
+
+/// A change to one table.
+#[derive(Debug)]
+pub struct Transaction<'t> {
+    table: &'t str,
+    batch: Batch,
+    sets: u32,
+}
+
+impl<'t> Transaction<'t> {
+    /// An empty change to `table`.
+    pub fn new(table: &'t str) -> Self {
+        let mut batch = Batch::new();
+        batch.message(BATCH_BEGIN, 0, &[0, 0, 0, SUBSYSTEM as u8], |_| ());
+        Self { table, batch, sets: 0 }
+    }
+
+    /// Makes the table, if it is missing.
+    pub fn add_table(&mut self, comment: &str) {
+        const NFTA_TABLE_USERDATA: u16 = 6;
+        let table = self.table;
+        self.op(NEWTABLE, CREATE, |a| {
+            a.text(1, table).bytes(NFTA_TABLE_USERDATA, &userdata(comment));
+        });
+    }
+
+    /// Removes the table with all that is in it.
+    pub fn delete_table(&mut self) {
+        let table = self.table;
+        self.op(DELTABLE, 0, |a| {
+            a.text(1, table);
+        });
+    }
+
+    /// Makes a chain that others jump to, if it is missing.
+    pub fn add_chain(&mut self, name: &str, comment: &str) {
+        const NFTA_CHAIN_USERDATA: u16 = 12;
+        let table = self.table;
+        self.op(NEWCHAIN, CREATE, |a| {
+            a.text(1, table).text(3, name);
+            if !comment.is_empty() {
+                a.bytes(NFTA_CHAIN_USERDATA, &userdata(comment));
+            }
+        });
+    }
+
+    /// Makes a chain that hangs in a hook, if it is missing. What reaches its end is accepted.
+    pub fn add_base_chain(&mut self, name: &str, kind: ChainType, hook: Hook, priority: i32) {
+        const NFTA_CHAIN_HOOK: u16 = 4;
+        const NFTA_CHAIN_TYPE: u16 = 7;
+        let table = self.table;
+        let kind = match kind {
+            ChainType::Filter => "filter",
+            ChainType::Nat => "nat",
+        };
+        self.op(NEWCHAIN, CREATE, |a| {
+            a.text(1, table).text(3, name).text(NFTA_CHAIN_TYPE, kind);
+            a.nest(NFTA_CHAIN_HOOK, |a| {
+                a.be32(1, hook.number()).be32(2, priority as u32);
+            });
+        });
+    }
+
+    /// Removes all rules of a chain.
+    pub fn flush_chain(&mut self, name: &str) {
+        let table = self.table;
+        self.op(DELRULE, 0, |a| {
+            a.text(1, table).text(2, name);
+        });
+    }
+
+    /// Adds a rule at the end of `chain`.
+    pub fn add_rule(&mut self, chain: &str, write: impl FnOnce(&mut Rule<'_, '_>)) {
+        const NFTA_RULE_EXPRESSIONS: u16 = 4;
+        let table = self.table;
+        self.op(NEWRULE, CREATE | APPEND, |a| {
+            a.text(1, table).text(2, chain).nest(NFTA_RULE_EXPRESSIONS, |a| write(&mut Rule::new(a)));
+        });
+    }
+
+    /// Makes a set or map, if it is missing.
+    pub fn add_set(&mut self, set: Set<'_>) {
+        const NFTA_SET_FLAGS: u16 = 3;
+        const NFT_SET_MAP: u32 = 8;
+        let table = self.table;
+        self.sets += 1;
+        let id = self.sets;
+        let (key_type, key_len) = concatenation(set.key);
+        self.op(NEWSET, CREATE, |a| {
+            a.text(1, table).text(2, set.name).be32(4, key_type).be32(5, key_len).be32(10, id);
+            if !set.data.is_empty() {
+                let (data_type, data_len) = concatenation(set.data);
+                a.be32(NFTA_SET_FLAGS, NFT_SET_MAP).be32(6, data_type).be32(7, data_len);
+            }
+        });
+    }
+
+    /// Removes all elements of a set.
+    pub fn flush_set(&mut self, name: &str) {
+        let table = self.table;
+        self.op(DELSETELEM, 0, |a| {
+            a.text(1, table).text(2, name);
+        });
+    }
+
+    /// Adds elements. One that is there already with the same value is fine; with another value it fails the
+    /// transaction.
+    pub fn add_elements(&mut self, set: &str, elements: &[Element]) {
+        self.elements(NEWSETELEM, CREATE, set, elements);
+    }
+
+    /// Removes elements, whether they are there or not: on kernels before 6.3 the removal of a missing one
+    /// fails the transaction, so they are added first.
+    pub fn remove_elements(&mut self, set: &str, elements: &[Element]) {
+        self.elements(NEWSETELEM, CREATE, set, elements);
+        self.elements(DELSETELEM, 0, set, elements);
+    }
+
+    /// Carries the change out. A change without operations is nothing.
+    pub fn commit(mut self, socket: &mut Socket) -> Result<(), Error> {
+        if self.batch.len() == 1 {
+            return Ok(());
+        }
+        // One answer is enough, and it comes after the commit. Failures are reported whether asked for or not.
+        // Not on the message that ends the batch: kernels before 6.10 do not answer that one.
+        self.batch.flag_last(ACK);
+        self.batch.message(BATCH_END, 0, &[0, 0, 0, SUBSYSTEM as u8], |_| ());
+        socket.transact(&mut self.batch)
+    }
+
+    fn elements(&mut self, kind: u16, flags: u16, set: &str, elements: &[Element]) {
+        /// Elements of one message, far below the 64 KiB that its list may have.
+        const CHUNK: usize = 512;
+        const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+        let table = self.table;
+        for chunk in elements.chunks(CHUNK) {
+            self.op(kind, flags, |a| {
+                a.text(1, table).text(2, set).nest(NFTA_SET_ELEM_LIST_ELEMENTS, |a| {
+                    for element in chunk {
+                        a.nest(NFTA_LIST_ELEM, |a| element.write(a));
+                    }
+                });
+            });
+        }
+    }
+
+    fn op(&mut self, message: u16, flags: u16, fill: impl FnOnce(&mut Attrs<'_>)) {
+        self.batch.message(SUBSYSTEM << 8 | message, flags, &INET, fill);
+    }
+}
+
+impl Element {
+    fn write(&self, attrs: &mut Attrs<'_>) {
+        for (kind, value) in [(1, &self.key), (2, &self.data)] {
+            if !value.is_empty() {
+                attrs.nest(kind, |a| {
+                    a.bytes(NFTA_DATA_VALUE, value);
+                });
+            }
+        }
+    }
+}
+
+/// Whether the table exists.
+pub fn table_exists(socket: &mut Socket, table: &str) -> Result<bool, Error> {
+    let mut batch = Batch::new();
+    batch.message(SUBSYSTEM << 8 | GETTABLE, ACK, &INET, |a| {
+        a.text(1, table);
+    });
+    match socket.transact(&mut batch) {
+        Ok(()) => Ok(true),
+        Err(e) if e.errno() == Some(Errno::NOENT) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// A comment as the `nft` command stores and prints it: type 0, length, text with its zero.
+fn userdata(comment: &str) -> Vec<u8> {
+    /// The length is one byte, and `nft` reads at most 128.
+    const MAX: usize = 127;
+    let text = &comment.as_bytes()[..comment.len().min(MAX)];
+    let mut data = vec![0, text.len() as u8 + 1];
+    data.extend_from_slice(text);
+    data.push(0);
+    data
+}

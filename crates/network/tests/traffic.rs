@@ -1,0 +1,191 @@
+//! Who reaches whom, with real packets.
+
+mod lab;
+
+use gantry_linux::netlink::nft::{Address, ChainType, Hook, Transaction, Verdict};
+use gantry_network::{Config, PortRequest, Proto};
+use lab::{HOST, Lab, NEIGHBOUR, ask_udp, tcp};
+use std::net::Ipv4Addr;
+
+const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+#[test]
+fn host_and_container_and_the_outside() {
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    let container = lab.start(&manager, vec![]);
+    container.namespace.serve_tcp("0.0.0.0:80", "web");
+    lab.host.serve_tcp("0.0.0.0:9000", "host");
+    lab.neighbour.serve_tcp("0.0.0.0:9000", "outside");
+    let ip = container.endpoint.ip;
+
+    assert_eq!(lab.host.ask(ip, 80).unwrap(), "web 172.17.0.1");
+    assert_eq!(container.namespace.ask(Ipv4Addr::new(172, 17, 0, 1), 9000).unwrap(), format!("host {ip}"));
+    assert_eq!(container.namespace.ask(NEIGHBOUR, 9000).unwrap(), format!("outside {HOST}"), "masquerade");
+    assert_eq!(container.namespace.ask(ip, 80).unwrap(), format!("web {ip}"));
+    assert_eq!(container.namespace.ask(LOCALHOST, 80).unwrap(), "web 127.0.0.1");
+}
+
+/// From everywhere that a published port can be used from, with and without br_netfilter.
+#[test]
+fn a_published_port() {
+    for call_iptables in ["1", "0"] {
+        let lab = Lab::new();
+        lab.host.sysctl("bridge/bridge-nf-call-iptables", call_iptables);
+        let manager = lab.default_manager();
+        let web = lab.start(&manager, vec![tcp(8080, 80)]);
+        let other = lab.start(&manager, vec![]);
+        web.namespace.serve_tcp("0.0.0.0:80", "web");
+
+        assert_eq!(lab.neighbour.ask(HOST, 8080).unwrap(), format!("web {NEIGHBOUR}"), "the source address is kept");
+        assert_eq!(lab.host.ask(HOST, 8080).unwrap(), format!("web {HOST}"));
+        assert_eq!(lab.host.ask(LOCALHOST, 8080).unwrap(), "web 172.17.0.1");
+        assert_eq!(lab.host.ask(Ipv4Addr::new(172, 17, 0, 1), 8080).unwrap(), "web 172.17.0.1");
+        assert_eq!(other.namespace.ask(HOST, 8080).unwrap(), "web 172.17.0.1", "a neighbour container");
+        assert_eq!(web.namespace.ask(HOST, 8080).unwrap(), "web 172.17.0.1", "itself");
+        assert_eq!(web.namespace.ask(Ipv4Addr::new(172, 17, 0, 1), 8080).unwrap(), "web 172.17.0.1", "by the gateway");
+
+        lab.host.run(|| manager.release(&web.endpoint)).unwrap();
+        assert!(lab.host.cannot_reach(HOST, 8080));
+        assert!(lab.neighbour.cannot_reach(HOST, 8080));
+    }
+}
+
+#[test]
+fn unpublished_ports_stay_closed() {
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    let web = lab.start(&manager, vec![tcp(8080, 80)]);
+    web.namespace.serve_tcp("0.0.0.0:80", "web");
+    web.namespace.serve_tcp("0.0.0.0:81", "secret");
+    lab.route_everything_to_host();
+
+    assert!(lab.neighbour.ask(HOST, 8080).is_ok());
+    assert!(lab.neighbour.cannot_reach(HOST, 81));
+    assert!(lab.neighbour.cannot_reach(web.endpoint.ip, 81), "by the container's own address");
+    assert!(lab.neighbour.cannot_reach(web.endpoint.ip, 80), "round the published address");
+}
+
+#[test]
+fn ports_on_certain_addresses() {
+    let on = |ip: Ipv4Addr| PortRequest { host_ip: Some(ip.into()), ..tcp(8080, 80) };
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    let local = lab.start(&manager, vec![on(LOCALHOST)]);
+    let public = lab.start(&manager, vec![on(HOST)]);
+    local.namespace.serve_tcp("0.0.0.0:80", "local");
+    public.namespace.serve_tcp("0.0.0.0:80", "public");
+
+    assert_eq!(lab.host.ask(LOCALHOST, 8080).unwrap(), "local 172.17.0.1");
+    assert_eq!(lab.neighbour.ask(HOST, 8080).unwrap(), format!("public {NEIGHBOUR}"));
+    assert_eq!(local.namespace.ask(HOST, 8080).unwrap(), "public 172.17.0.1");
+}
+
+/// CVE-2020-8558: a neighbour sends packets for 127.0.0.1 to the host's hardware address.
+#[test]
+fn loopback_ports_are_the_hosts_alone() {
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    let on_loopback = PortRequest { host_ip: Some(LOCALHOST.into()), ..tcp(8080, 80) };
+    let web = lab.start(&manager, vec![on_loopback]);
+    let evil = lab.start(&manager, vec![]);
+    web.namespace.serve_tcp("0.0.0.0:80", "web");
+    lab.host.serve_tcp("127.0.0.1:9000", "host");
+    assert!(lab.host.ask(LOCALHOST, 8080).is_ok());
+    // The attackers' own kernels have to be talked into sending such packets: their loopback gives the address
+    // up, and route_localnet lets it out by the wire.
+    for (attacker, wire) in [(&lab.neighbour, "wire"), (&evil.namespace, "eth0")] {
+        attacker.sysctl(&format!("ipv4/conf/{wire}/route_localnet"), "1");
+        attacker.route(|socket| {
+            let mut batch = gantry_linux::netlink::Batch::new();
+            gantry_linux::netlink::route::delete_address(&mut batch, 1, LOCALHOST, 8);
+            socket.transact(&mut batch).unwrap();
+        });
+    }
+    lab.route_everything_to_host();
+    for attacker in [&lab.neighbour, &evil.namespace] {
+        assert!(attacker.cannot_reach(LOCALHOST, 9000), "a service of the host");
+        assert!(attacker.cannot_reach(LOCALHOST, 8080), "a port published on the loopback");
+    }
+}
+
+#[test]
+fn containers_among_themselves() {
+    for (icc, call_iptables) in [(true, "1"), (true, "0"), (false, "1"), (false, "0")] {
+        let lab = Lab::new();
+        lab.host.sysctl("bridge/bridge-nf-call-iptables", call_iptables);
+        let manager = lab.manager(Config { icc, ..Config::default() });
+        let (a, b) = (lab.start(&manager, vec![]), lab.start(&manager, vec![tcp(8080, 80)]));
+        b.namespace.serve_tcp("0.0.0.0:80", "b");
+        lab.host.serve_tcp("0.0.0.0:9000", "host");
+
+        assert!(a.namespace.ask(b.endpoint.gateway, 9000).is_ok(), "the host is there for all");
+        assert!(lab.neighbour.ask(HOST, 8080).is_ok(), "and the port is open");
+        if icc {
+            assert_eq!(a.namespace.ask(b.endpoint.ip, 80).unwrap(), format!("b {}", a.endpoint.ip));
+        } else {
+            assert!(a.namespace.cannot_reach(b.endpoint.ip, 80));
+        }
+        if !icc && call_iptables == "0" {
+            assert_eq!(a.namespace.ask(HOST, 8080).unwrap(), "b 172.17.0.1", "what is published is published");
+        }
+    }
+}
+
+#[test]
+fn datagrams_find_the_container_of_the_moment() {
+    let udp = || vec![PortRequest { proto: Proto::Udp, ..tcp(5353, 53) }];
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    // One client that never stops sending from the same port, before, between and after the containers.
+    let client = lab.neighbour.udp_client();
+    client.send_to(b"early", (HOST, 5353)).unwrap();
+    let local = lab.host.udp_client();
+    local.send_to(b"early", (LOCALHOST, 5353)).unwrap();
+    for name in ["first", "second"] {
+        let server = lab.start(&manager, udp());
+        server.namespace.serve_udp("0.0.0.0:53", name);
+        assert_eq!(ask_udp(&client, HOST, 5353).unwrap(), format!("{name} {NEIGHBOUR}"));
+        assert_eq!(ask_udp(&lab.host.udp_client(), LOCALHOST, 5353).unwrap(), format!("{name} 172.17.0.1"));
+        lab.host.run(|| manager.release(&server.endpoint)).unwrap();
+        drop(server);
+        client.send_to(b"between", (HOST, 5353)).unwrap();
+    }
+}
+
+#[test]
+fn the_hosts_firewall_and_the_users_chain_decide() {
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    let web = lab.start(&manager, vec![tcp(8080, 80)]);
+    web.namespace.serve_tcp("0.0.0.0:80", "web");
+    let drop_all = |change: &mut Transaction<'_>, chain: &str| {
+        change.add_rule(chain, |r| {
+            r.address_in(Address::Source, true, NEIGHBOUR, 32).verdict(Verdict::Drop);
+        });
+    };
+    assert!(lab.neighbour.ask(HOST, 8080).is_ok());
+
+    lab.host.netfilter(|socket| {
+        let mut change = Transaction::new("filter");
+        change.add_table("the administrator's");
+        change.add_base_chain("forward", ChainType::Filter, Hook::Forward, 10);
+        drop_all(&mut change, "forward");
+        change.commit(socket).unwrap();
+    });
+    assert!(lab.neighbour.cannot_reach(HOST, 8080), "a drop elsewhere is final");
+    assert!(lab.host.ask(HOST, 8080).is_ok());
+
+    lab.host.netfilter(|socket| {
+        let mut change = Transaction::new("filter");
+        change.delete_table();
+        change.commit(socket).unwrap();
+        let mut change = Transaction::new("gantry");
+        drop_all(&mut change, "gantry-user");
+        change.commit(socket).unwrap();
+    });
+    assert!(lab.neighbour.cannot_reach(HOST, 8080), "the user's chain");
+    lab.host.run(|| manager.restore(std::slice::from_ref(&web.endpoint))).unwrap();
+    assert!(lab.neighbour.cannot_reach(HOST, 8080), "which outlives a restart of the daemon");
+    assert!(lab.host.ask(HOST, 8080).is_ok());
+}
