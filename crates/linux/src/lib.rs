@@ -1,8 +1,9 @@
 //! Every raw system call and every `unsafe` of Gantry, behind safe functions; one file a topic.
 #![allow(unsafe_code)]
 
-pub mod children;
 pub mod bpf;
+pub mod children;
+pub mod descriptors;
 pub mod ifconfig;
 pub mod inherited;
 pub mod inotify;
@@ -14,3 +15,5 @@ pub mod probe;
 pub mod process;
 pub mod seccomp;
 pub mod seqpacket;
+pub mod signals;
+pub mod spawn;

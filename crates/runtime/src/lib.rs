@@ -1,7 +1,7 @@
 //! From a [`spec::Plan`] to a running process: namespaces, mounts, cgroups, seccomp, capabilities.
 //!
 //! The shim calls [`container::create`] and [`exec::exec`]; both clone a child that sets itself up
-//! and reports through a socket. The daemon uses [`cgroup`], [`overlay`] and, with the
+//! and reports through a socket. The daemon uses [`spawn`], [`cgroup`], [`overlay`] and, with the
 //! feature `daemon`, the seccomp compiler.
 
 pub mod capabilities;
@@ -14,4 +14,5 @@ pub mod failure;
 mod init;
 pub mod overlay;
 mod rootfs;
+pub mod spawn;
 pub mod spec;

@@ -56,8 +56,19 @@ fn rule(allow: bool, kind: char, major: Option<u32>, minor: Option<u32>, access:
 
 /// Docker's device rules.
 pub fn default_rules() -> Vec<DeviceRule> {
-    let mut rules = vec![rule(false, 'a', None, None, "rwm"), rule(true, 'c', None, None, "m"), rule(true, 'b', None, None, "m")];
-    for (major, minor) in [(1, Some(3)), (1, Some(5)), (1, Some(7)), (1, Some(8)), (1, Some(9)), (5, Some(0)), (5, Some(1)), (5, Some(2)), (136, None)] {
+    let mut rules =
+        vec![rule(false, 'a', None, None, "rwm"), rule(true, 'c', None, None, "m"), rule(true, 'b', None, None, "m")];
+    for (major, minor) in [
+        (1, Some(3)),
+        (1, Some(5)),
+        (1, Some(7)),
+        (1, Some(8)),
+        (1, Some(9)),
+        (5, Some(0)),
+        (5, Some(1)),
+        (5, Some(2)),
+        (136, None),
+    ] {
         rules.push(rule(true, 'c', Some(major), minor, "rwm"));
     }
     rules
@@ -77,10 +88,14 @@ impl Fixture {
         }
         let lower = dir.path().join("lower");
         fs::copy("/bin/busybox", lower.join("bin/busybox")).expect("Debian's busybox-static");
-        for applet in ["sh", "true", "cat", "ls", "id", "echo", "stat", "mount", "touch", "sleep", "hostname", "pwd", "env", "tty", "readlink", "grep", "kill", "mknod", "dd", "ip", "umask"] {
+        for applet in [
+            "sh", "true", "cat", "ls", "id", "echo", "stat", "mount", "touch", "sleep", "hostname", "pwd", "env",
+            "tty", "readlink", "grep", "kill", "mknod", "dd", "ip", "umask",
+        ] {
             std::os::unix::fs::symlink("busybox", lower.join("bin").join(applet)).expect("symlink");
         }
-        fs::write(lower.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n").expect("passwd");
+        fs::write(lower.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")
+            .expect("passwd");
         fs::write(lower.join("etc/group"), "root:x:0:\napp:x:1001:\nstaff:x:50:app\n").expect("group");
         let unique = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let id = format!("rt-test-{unique}");
@@ -109,10 +124,25 @@ impl Fixture {
             },
             mounts: default_mounts(),
             devices: vec![],
-            masked_paths: paths(&["/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"]),
+            masked_paths: paths(&[
+                "/proc/asound",
+                "/proc/acpi",
+                "/proc/kcore",
+                "/proc/keys",
+                "/proc/latency_stats",
+                "/proc/timer_list",
+                "/proc/timer_stats",
+                "/proc/sched_debug",
+                "/proc/scsi",
+                "/sys/firmware",
+            ]),
             readonly_paths: paths(&["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]),
             sysctls: vec![],
-            cgroup: Cgroup { path: format!("/gantry-rt-test/{id}"), resources: Resources::default(), device_rules: default_rules() },
+            cgroup: Cgroup {
+                path: format!("/gantry-rt-test/{id}"),
+                resources: Resources::default(),
+                device_rules: default_rules(),
+            },
             oom_score_adj: None,
             wait_for_network: false,
             stdio: Stdio { open_stdin: false, stdin_once: false },
@@ -245,7 +275,8 @@ impl Running {
 pub fn reap(child: &Child) -> i32 {
     let id = rustix::process::WaitId::PidFd(child.pidfd());
     let options = rustix::process::WaitIdOptions::EXITED;
-    let status = rustix::io::retry_on_intr(|| rustix::process::waitid(id.clone(), options)).expect("waitid").expect("a status");
+    let status =
+        rustix::io::retry_on_intr(|| rustix::process::waitid(id.clone(), options)).expect("waitid").expect("a status");
     status.exit_status().or_else(|| status.terminating_signal().map(|s| 128 + s)).expect("an end")
 }
 
