@@ -1,1 +1,51 @@
-//! placeholder
+//! Images: their blobs, layers, names and history, and the archives they come in and go out by.
+//!
+//! The store is blocking and crash-only. Files are made under temporary names and renamed when they are complete; an
+//! image exists from the moment its record is durable in the database; whatever is on disk without a record is swept
+//! at the next start.
+
+mod changes;
+mod compression;
+pub mod config;
+pub mod extract;
+mod files;
+mod image;
+mod import;
+mod layout;
+mod lease;
+mod pipeline;
+mod records;
+mod recover;
+mod resolve;
+mod state;
+mod store;
+mod sync;
+pub mod tar;
+
+pub use compression::Compression;
+pub use config::{HealthConfig, HistoryItem, ImageConfig, ImageDocument};
+pub use image::{Image, ImageId, Layer};
+pub use import::ImportOptions;
+pub use resolve::import_name;
+pub use store::{ImageStore, Moved};
+
+/// What a long operation tells while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// So many bytes of the request's body have arrived.
+    Received {
+        /// How many.
+        bytes: u64,
+    },
+    /// A layer is being extracted.
+    Layer {
+        /// Its archive's digest, shortened.
+        id: String,
+        /// Bytes of the blob that are done.
+        done: u64,
+        /// Bytes of the blob.
+        total: u64,
+    },
+    /// A name was taken from another image.
+    Moved(Moved),
+}

@@ -1,0 +1,113 @@
+//! A layer on its way in: receive, digest and keep the blob, inflate, digest the archive, extract.
+//!
+//! Each stage is a plain thread; bounded channels of shared, reused buffers join them. An uncompressed stream is
+//! digested once, because its blob is its archive.
+
+mod buffers;
+mod stages;
+
+use crate::{
+    Compression,
+    extract::{Extracted, Limits},
+};
+use buffers::{Pool, link};
+use gantry_model::{Digest, Error, Result};
+use stages::Stop;
+use std::{fs::File, io::Read, path::Path, thread};
+
+/// What became of a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    /// Digest of the bytes as they came; only known when they were kept.
+    pub(crate) blob: Option<Digest>,
+    /// How many came.
+    pub(crate) blob_size: u64,
+    pub(crate) compression: Compression,
+    /// Digest of the archive.
+    pub(crate) diff_id: Digest,
+    /// `None` when nothing was to be extracted.
+    pub(crate) extracted: Option<Extracted>,
+}
+
+/// What to do with a stream.
+pub(crate) struct Plan<'a> {
+    /// Where the bytes go as they came.
+    pub(crate) keep: Option<&'a File>,
+    /// The empty directory to extract into.
+    pub(crate) extract: Option<&'a Path>,
+    pub(crate) limits: Limits,
+}
+
+/// Runs `body` through the stages. The first stage that failed on its own account tells why; the others only noticed.
+pub(crate) fn run(body: &mut dyn Read, plan: &Plan<'_>, progress: &mut dyn FnMut(u64)) -> Result<Layer> {
+    let pool = Pool::new();
+    let first = stages::fill(&pool, body).map_err(|e| unreadable(&e))?;
+    let compression = Compression::detect(&first);
+    thread::scope(|scope| {
+        let (to_keeper, kept) = link();
+        let (to_decoder, encoded) = link();
+        let (to_extractor, archive) = link();
+        let keeper = plan.keep.map(|file| scope.spawn(move || stages::keep(kept, file)));
+        let plain = compression == Compression::None;
+        // Without a keeper nobody digests a plain stream on the way, so the decoding stage does.
+        let decode = !plain || keeper.is_none();
+        let (decoder, archive) = if decode {
+            let pool = pool.clone();
+            let limits = plan.limits;
+            let wanted = plan.extract.is_some();
+            let stage = move || stages::decode(encoded, compression, &pool, wanted.then_some(to_extractor), limits);
+            (Some(scope.spawn(stage)), archive)
+        } else {
+            (None, encoded)
+        };
+        let limits = plan.limits;
+        let extractor = plan.extract.map(|root| scope.spawn(move || stages::extract(archive, root, limits)));
+
+        let mut outlets = Vec::new();
+        if keeper.is_some() {
+            outlets.push(to_keeper);
+        }
+        if decode || extractor.is_some() {
+            outlets.push(to_decoder);
+        }
+        let received = stages::receive(body, first, &pool, outlets, progress);
+
+        let kept = keeper.map(|thread| join(thread.join())).transpose();
+        let decoded = decoder.map(|thread| join(thread.join())).transpose();
+        let extracted = extractor.map(|thread| join(thread.join())).transpose();
+        let (blob_size, kept, decoded, extracted) = settle(received, kept, decoded, extracted)?;
+        let diff_id = decoded.or_else(|| kept.clone()).ok_or_else(|| Error::internal("nothing digested the layer"))?;
+        Ok(Layer { blob: kept, blob_size, compression, diff_id, extracted })
+    })
+}
+
+type Joined<T> = Result<Option<T>, Stop>;
+
+/// Picks the failure to report: one that is a stage's own, in the order in which the data flows.
+fn settle(
+    received: Result<u64, Stop>,
+    kept: Joined<Digest>,
+    decoded: Joined<Digest>,
+    extracted: Joined<Extracted>,
+) -> Result<(u64, Option<Digest>, Option<Digest>, Option<Extracted>)> {
+    match (received, kept, decoded, extracted) {
+        (Ok(size), Ok(kept), Ok(decoded), Ok(extracted)) => Ok((size, kept, decoded, extracted)),
+        (received, kept, decoded, extracted) => {
+            let stops = [received.err(), decoded.err(), kept.err(), extracted.err()];
+            let failure = stops.into_iter().flatten().find_map(|stop| match stop {
+                Stop::Failed(e) => Some(e),
+                Stop::NeighbourGone => None,
+            });
+            Err(failure.unwrap_or_else(|| Error::internal("a stage of the layer pipeline went away")))
+        }
+    }
+}
+
+fn join<T>(result: thread::Result<Result<T, Stop>>) -> Result<T, Stop> {
+    result.unwrap_or_else(|_| Err(Stop::Failed(Error::internal("a stage of the layer pipeline panicked"))))
+}
+
+/// The client's stream failed, not the disk.
+fn unreadable(e: &std::io::Error) -> Error {
+    Error::invalid(format!("cannot read the archive: {e}"))
+}

@@ -1,0 +1,63 @@
+//! What the state database holds about images.
+
+use crate::{Image, ImageDocument, ImageId, image::Layer};
+use gantry_model::{Digest, Reference, Result, Timestamp, error::Context};
+use gantry_state_db::Table;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Images by id.
+pub(crate) const IMAGES: Table<ImageRecord> = Table::new("images");
+/// Removed images whose layers a container still uses, by id.
+pub(crate) const DETACHED: Table<ImageRecord> = Table::new("images-detached");
+/// Images by full reference.
+pub(crate) const REFERENCES: Table<ReferenceRecord> = Table::new("image-references");
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ImageRecord {
+    /// The document's exact text; the id is its digest.
+    pub(crate) document: String,
+    pub(crate) parent: Option<ImageId>,
+    pub(crate) manifest: Digest,
+    pub(crate) manifest_size: u64,
+    pub(crate) layers: Vec<Layer>,
+    /// The boot in which the files were written, until they are known to be on disk. After another boot they must be
+    /// checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unsynced: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ReferenceRecord {
+    pub(crate) image: ImageId,
+    pub(crate) since: Timestamp,
+}
+
+pub(crate) type References = BTreeMap<Reference, ReferenceRecord>;
+
+impl ImageRecord {
+    /// Blobs that the image needs.
+    pub(crate) fn blobs<'a>(&'a self, id: &'a ImageId) -> impl Iterator<Item = &'a Digest> {
+        [id.digest(), &self.manifest].into_iter().chain(self.layers.iter().map(|l| &l.blob))
+    }
+
+    /// The image without its names.
+    pub(crate) fn image(&self, id: &ImageId) -> Result<Image> {
+        let document: ImageDocument = serde_json::from_str(&self.document)
+            .map_err(|e| gantry_model::Error::internal(e.to_string()))
+            .context(format_args!("the stored document of image {id}"))?;
+        Ok(Image {
+            id: id.clone(),
+            parent: self.parent.clone(),
+            repo_tags: Vec::new(),
+            repo_digests: Vec::new(),
+            last_tagged: Timestamp::ZERO,
+            size: self.layers.iter().map(|l| l.size).sum(),
+            manifest: self.manifest.clone(),
+            manifest_size: self.manifest_size,
+            document_size: self.document.len() as u64,
+            document,
+            layers: self.layers.clone(),
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! After a power failure: images whose files may not have reached the disk.
+
+use crate::{
+    extract::Limits,
+    files::Files,
+    pipeline::{self, Plan},
+    records::ImageRecord,
+};
+use gantry_model::{Digest, Error, Result, error::Context};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::Read,
+};
+
+/// Names this boot of the machine; files written in it are complete even where they are not on disk yet.
+pub(crate) fn boot() -> Result<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(Error::from).context("boot_id")?;
+    Ok(id.trim().to_owned())
+}
+
+/// Checks the images that were not synced before this boot: damaged ones are taken out of `records`, and their ids
+/// returned; the layers of the others are extracted again.
+pub(crate) fn check(files: &Files, limits: Limits, records: &mut Vec<(String, ImageRecord)>) -> Result<Vec<String>> {
+    let boot = boot()?;
+    let doubtful = |record: &ImageRecord| record.unsynced.as_ref().is_some_and(|written| *written != boot);
+    if !records.iter().any(|(_, record)| doubtful(record)) {
+        return Ok(Vec::new());
+    }
+    // Layers of images that are known to be on disk need no second look.
+    let mut sound: HashSet<Digest> = records
+        .iter()
+        .filter(|(_, record)| !doubtful(record))
+        .flat_map(|(_, record)| record.layers.iter().map(|l| l.chain_id.clone()))
+        .collect();
+    let mut dropped = Vec::new();
+    records.retain_mut(|(id, record)| {
+        if !doubtful(record) {
+            return true;
+        }
+        match restore(files, limits, id, record, &mut sound) {
+            Ok(()) => {
+                record.unsynced = Some(boot.clone());
+                true
+            }
+            Err(e) => {
+                tracing::warn!("image {id} did not survive the machine's last stop and is removed: {e}");
+                dropped.push(id.clone());
+                false
+            }
+        }
+    });
+    Ok(dropped)
+}
+
+fn restore(files: &Files, limits: Limits, id: &str, record: &ImageRecord, sound: &mut HashSet<Digest>) -> Result<()> {
+    let document: Digest = id.parse().map_err(|_| Error::internal("the id is no digest"))?;
+    for blob in [&document, &record.manifest] {
+        verify(files, blob)?;
+    }
+    for layer in &record.layers {
+        verify(files, &layer.blob)?;
+        if !sound.insert(layer.chain_id.clone()) {
+            continue;
+        }
+        drop(files.discard_layer(layer.chain_id.hex()));
+        let fresh = files.temporary_layer()?;
+        let plan = Plan { keep: None, extract: Some(&fresh.path().join("diff")), limits };
+        pipeline::run(&mut File::open(files.blob(&layer.blob))?, &plan, &mut |_| ())?;
+        fresh.publish(&files.layer(&layer.chain_id))?;
+    }
+    Ok(())
+}
+
+fn verify(files: &Files, blob: &Digest) -> Result<()> {
+    let mut file = File::open(files.blob(blob))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+    if Digest::sha256(hasher.finalize().into()) == *blob {
+        return Ok(());
+    }
+    Err(Error::internal(format!("blob {blob} is damaged")))
+}

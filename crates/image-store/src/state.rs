@@ -1,0 +1,161 @@
+//! What is known about images, in memory: the database's tables, and who uses which files.
+
+use crate::{
+    Image, ImageId,
+    image::Layer,
+    records::{ImageRecord, References},
+};
+use gantry_model::{Digest, Id, Reference, Result};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    images: BTreeMap<ImageId, Known>,
+    /// Removed, but a container still runs on the layers.
+    pub(crate) detached: BTreeMap<ImageId, ImageRecord>,
+    pub(crate) references: References,
+    /// Which image each container stands on.
+    pub(crate) holds: HashMap<Id, ImageId>,
+    pub(crate) uses: Uses,
+}
+
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) record: ImageRecord,
+    pub(crate) image: Arc<Image>,
+}
+
+/// How many images, detached images and running operations need each file. What nobody needs is not on disk.
+#[derive(Debug, Default)]
+pub(crate) struct Uses {
+    blobs: HashMap<Digest, usize>,
+    layers: HashMap<Digest, usize>,
+}
+
+impl Uses {
+    pub(crate) fn blobs(&mut self) -> Counter<'_> {
+        Counter(&mut self.blobs)
+    }
+
+    pub(crate) fn layers(&mut self) -> Counter<'_> {
+        Counter(&mut self.layers)
+    }
+
+    /// Counts everything an image needs.
+    pub(crate) fn add(&mut self, id: &ImageId, record: &ImageRecord) {
+        for blob in record.blobs(id) {
+            self.blobs().add(blob);
+        }
+        for layer in &record.layers {
+            self.layers().add(&layer.chain_id);
+        }
+    }
+}
+
+pub(crate) struct Counter<'u>(&'u mut HashMap<Digest, usize>);
+
+impl Counter<'_> {
+    pub(crate) fn contains(&self, digest: &Digest) -> bool {
+        self.0.contains_key(digest)
+    }
+
+    pub(crate) fn contains_hex(&self, hex: &str) -> bool {
+        format!("sha256:{hex}").parse().is_ok_and(|digest| self.0.contains_key(&digest))
+    }
+
+    pub(crate) fn add(&mut self, digest: &Digest) {
+        *self.0.entry(digest.clone()).or_default() += 1;
+    }
+
+    /// Whether that was the last use.
+    pub(crate) fn remove(&mut self, digest: &Digest) -> bool {
+        let Some(uses) = self.0.get_mut(digest) else { return false };
+        *uses -= 1;
+        let last = *uses == 0;
+        if last {
+            self.0.remove(digest);
+        }
+        last
+    }
+}
+
+impl State {
+    pub(crate) fn get(&self, id: &ImageId) -> Option<&Known> {
+        self.images.get(id)
+    }
+
+    pub(crate) fn images(&self) -> impl Iterator<Item = &Arc<Image>> {
+        self.images.values().map(|known| &known.image)
+    }
+
+    pub(crate) fn record_mut(&mut self, id: &ImageId) -> Option<&mut ImageRecord> {
+        self.images.get_mut(id).map(|known| &mut known.record)
+    }
+
+    /// Adds an image or replaces its record. Uses are counted by the caller.
+    pub(crate) fn insert(&mut self, id: &ImageId, record: ImageRecord) -> Result<()> {
+        let image = Arc::new(record.image(id)?);
+        self.images.insert(id.clone(), Known { record, image });
+        self.rename(id);
+        Ok(())
+    }
+
+    pub(crate) fn remove(&mut self, id: &ImageId) -> Option<ImageRecord> {
+        self.images.remove(id).map(|known| known.record)
+    }
+
+    /// Gives an image the names that lead to it now.
+    pub(crate) fn rename(&mut self, id: &ImageId) {
+        let mut tags = Vec::new();
+        let mut digests = Vec::new();
+        let mut last_tagged = gantry_model::Timestamp::ZERO;
+        for (reference, record) in self.references.iter().filter(|(_, record)| record.image == *id) {
+            last_tagged = last_tagged.max(record.since);
+            let names = if reference.digest().is_some() { &mut digests } else { &mut tags };
+            names.push(reference.familiar());
+        }
+        tags.sort_unstable();
+        digests.sort_unstable();
+        if let Some(known) = self.images.get_mut(id) {
+            let image = Arc::make_mut(&mut known.image);
+            (image.repo_tags, image.repo_digests, image.last_tagged) = (tags, digests, last_tagged);
+        }
+    }
+
+    pub(crate) fn names_of(&self, id: &ImageId) -> Vec<Reference> {
+        self.references.iter().filter(|(_, record)| record.image == *id).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Images made directly from this one.
+    pub(crate) fn children(&self, id: &ImageId) -> impl Iterator<Item = &Arc<Image>> {
+        self.images().filter(move |image| image.parent.as_ref() == Some(id))
+    }
+
+    /// Images whose digits begin with `prefix`, at most two: the caller wants to know which, or that there are more.
+    pub(crate) fn by_prefix(&self, prefix: &str) -> Vec<Arc<Image>> {
+        let whole = format!("sha256:{prefix}");
+        let matching = self.images().skip_while(|image| image.id.as_str() < whole.as_str());
+        matching.take_while(|image| image.id.as_str().starts_with(&whole)).take(2).cloned().collect()
+    }
+
+    /// The layers of an image that exists, or did when a container was made from it.
+    pub(crate) fn layers(&self, id: &ImageId) -> Option<&[Layer]> {
+        let known = self.images.get(id).map(|known| &known.record);
+        known.or_else(|| self.detached.get(id)).map(|record| record.layers.as_slice())
+    }
+
+    /// A layer that was verified before: the same blob holding the same archive.
+    pub(crate) fn verified(&self, blob: &Digest, diff_id: &Digest) -> Option<Layer> {
+        let records = self.images.values().map(|known| &known.record).chain(self.detached.values());
+        records.flat_map(|record| &record.layers).find(|l| l.blob == *blob && l.diff_id == *diff_id).cloned()
+    }
+
+    /// The size of a layer's directory that some image already has.
+    pub(crate) fn layer_size(&self, chain_id: &Digest) -> Option<u64> {
+        let records = self.images.values().map(|known| &known.record).chain(self.detached.values());
+        records.flat_map(|record| &record.layers).find(|l| l.chain_id == *chain_id).map(|l| l.size)
+    }
+}

@@ -1,0 +1,313 @@
+//! The store: opening it, and the few places where its state changes.
+
+use crate::{
+    Image, ImageId,
+    extract::Limits,
+    files::Files,
+    layout,
+    lease::Lease,
+    records::{DETACHED, IMAGES, ImageRecord, REFERENCES, ReferenceRecord},
+    recover,
+    state::State,
+    sync::Pending,
+};
+use gantry_model::{Digest, Error, Id, Reference, Result, Timestamp, error::Context};
+use gantry_state_db::{Batch, Db};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+/// The images of a data root. Clones share it; every method blocks, so async callers use a thread for it.
+#[derive(Debug, Clone)]
+pub struct ImageStore {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) files: Files,
+    pub(crate) db: Db,
+    pub(crate) limits: Limits,
+    pub(crate) pending: Arc<Pending>,
+    state: RwLock<State>,
+    /// Held by whoever changes the database and then the state, so that the two agree. Taken before `state`.
+    changing: Mutex<()>,
+}
+
+/// A tag that was taken from another image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The tag.
+    pub reference: Reference,
+    /// The image that had it.
+    pub from: ImageId,
+}
+
+impl ImageStore {
+    /// Opens the store below `data_root`. Whatever an earlier process left half-made is removed.
+    pub fn open(data_root: &Path, db: Db) -> Result<Self> {
+        Self::open_with_limits(data_root, db, Limits::default())
+    }
+
+    /// Opens the store with other bounds on archives.
+    pub fn open_with_limits(data_root: &Path, db: Db, limits: Limits) -> Result<Self> {
+        let files = Files::open(data_root)?;
+        let mut records = db.load(IMAGES).map_err(Error::from)?;
+        let mut detached = db.load(DETACHED).map_err(Error::from)?;
+        let mut dropped = recover::check(&files, limits, &mut records)?;
+        dropped.extend(recover::check(&files, limits, &mut detached)?);
+
+        let mut state = State::default();
+        for (reference, record) in db.load(REFERENCES).map_err(Error::from)? {
+            let reference = Reference::parse(&reference).map_err(Error::from).context("a stored image name")?;
+            state.references.insert(reference, record);
+        }
+        for (id, record) in detached {
+            let id = parse_id(&id)?;
+            state.uses.add(&id, &record);
+            state.detached.insert(id, record);
+        }
+        for (id, record) in records {
+            let id = parse_id(&id)?;
+            state.uses.add(&id, &record);
+            state.insert(&id, record)?;
+        }
+        forget(&db, &mut state, &dropped)?;
+        sweep(&files, &mut state)?;
+        layout::create(&files, &state)?;
+        let inner =
+            Inner { files, db, limits, pending: Arc::default(), state: RwLock::new(state), changing: Mutex::new(()) };
+        let store = Self { inner: Arc::new(inner) };
+        store.inner.sync_unsynced();
+        Ok(store)
+    }
+
+    /// Every image, in the order of the ids.
+    pub fn list(&self) -> Vec<Arc<Image>> {
+        self.inner.read_state().images().cloned().collect()
+    }
+
+    /// Whether another image was made from this one.
+    pub fn has_children(&self, id: &ImageId) -> bool {
+        self.inner.read_state().children(id).next().is_some()
+    }
+
+    /// The directories of an image's layers as overlayfs wants them, the top first.
+    pub fn rootfs(&self, image: &Image) -> Vec<PathBuf> {
+        self.inner.directories(&image.layers)
+    }
+
+    /// The same by id, also for an image that was removed while a container stood on it.
+    pub fn rootfs_of(&self, id: &ImageId) -> Result<Vec<PathBuf>> {
+        let state = self.inner.read_state();
+        let layers = state.layers(id).ok_or_else(|| Error::not_found(format!("No such image: {id}")))?;
+        Ok(self.inner.directories(layers))
+    }
+
+    /// Waits until everything that was imported and loaded so far is on disk.
+    pub fn flush(&self) {
+        self.inner.pending.wait();
+    }
+}
+
+impl Inner {
+    pub(crate) fn read_state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write_state(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a change of database and state.
+    pub(crate) fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn directories(&self, layers: &[crate::Layer]) -> Vec<PathBuf> {
+        layers.iter().rev().map(|layer| self.files.layer(&layer.chain_id).join("diff")).collect()
+    }
+
+    /// Makes an image whose files the lease holds lasting, and gives it its names.
+    pub(crate) fn commit_image(
+        self: &Arc<Self>,
+        id: &ImageId,
+        mut record: ImageRecord,
+        names: &[Reference],
+        lease: Lease,
+    ) -> Result<Vec<Moved>> {
+        let changing = self.change();
+        let known = self.read_state().get(id).is_some();
+        let mut batch = Batch::new();
+        if !known {
+            record.unsynced = Some(recover::boot()?);
+            batch = batch.put(IMAGES, id.as_str(), &record).map_err(Error::from)?.delete(DETACHED, id.as_str());
+        }
+        for name in names {
+            batch = batch.put(REFERENCES, &name.to_string(), &now(id)).map_err(Error::from)?;
+        }
+        self.db.commit(batch).map_err(Error::from)?;
+
+        let mut state = self.write_state();
+        let mut replaced = None;
+        if !known {
+            state.uses.add(id, &record);
+            state.insert(id, record)?;
+            replaced = state.detached.remove(id);
+        }
+        let moved = point(&mut state, id, names);
+        layout::update(&self.files, &state);
+        drop(state);
+        if let Some(record) = replaced {
+            self.release_record(id, &record);
+        }
+        // The lease's uses end only after the image's own were counted.
+        drop((lease, changing));
+        if !known {
+            self.sync_later(id.clone());
+        }
+        Ok(moved)
+    }
+
+    /// Gives an image another name.
+    pub(crate) fn commit_tag(&self, id: &ImageId, name: &Reference) -> Result<Vec<Moved>> {
+        let _changing = self.change();
+        if self.read_state().get(id).is_none() {
+            return Err(Error::not_found(format!("No such image: {id}")));
+        }
+        let batch = Batch::new().put(REFERENCES, &name.to_string(), &now(id)).map_err(Error::from)?;
+        self.db.commit(batch).map_err(Error::from)?;
+        let mut state = self.write_state();
+        let moved = point(&mut state, id, std::slice::from_ref(name));
+        layout::update(&self.files, &state);
+        Ok(moved)
+    }
+
+    /// Ends one use of each of these files and removes those that nobody needs any more.
+    pub(crate) fn release<'a>(
+        &self,
+        blobs: impl IntoIterator<Item = &'a Digest>,
+        layers: impl IntoIterator<Item = &'a Digest>,
+    ) {
+        let mut state = self.write_state();
+        let mut discarded = Vec::new();
+        for blob in blobs {
+            if state.uses.blobs().remove(blob) {
+                discarded.extend(self.files.discard_blob(blob.hex()));
+            }
+        }
+        for layer in layers {
+            if state.uses.layers().remove(layer) {
+                discarded.extend(self.files.discard_layer(layer.hex()));
+            }
+        }
+        // Deleting a large tree takes time, which nobody else should wait for.
+        drop(state);
+        drop(discarded);
+    }
+
+    pub(crate) fn release_record(&self, id: &ImageId, record: &ImageRecord) {
+        self.release(record.blobs(id), record.layers.iter().map(|l| &l.chain_id));
+    }
+
+    /// Whether a container stands on the image.
+    pub(crate) fn is_held(state: &State, id: &ImageId) -> bool {
+        state.holds.values().any(|held| held == id)
+    }
+}
+
+/// Containers and the layers they stand on. Holds live in memory: the engine declares them again when it starts.
+impl ImageStore {
+    /// Keeps the layers of an image for a container, even if the image is removed.
+    pub fn hold_layers(&self, container: Id, image: &ImageId) -> Result<()> {
+        let mut state = self.inner.write_state();
+        if state.layers(image).is_none() {
+            return Err(Error::not_found(format!("No such image: {image}")));
+        }
+        state.holds.insert(container, image.clone());
+        Ok(())
+    }
+
+    /// Ends a container's hold; the layers go when the image was removed meanwhile and nobody else needs them.
+    pub fn release_layers(&self, container: Id) -> Result<()> {
+        let image = self.inner.write_state().holds.remove(&container);
+        image.map_or(Ok(()), |image| self.drop_if_unheld(&image))
+    }
+
+    /// Drops removed images that no container stands on. To be called once at start, after every container's
+    /// [`ImageStore::hold_layers`].
+    pub fn drop_unheld(&self) -> Result<()> {
+        let detached: Vec<ImageId> = self.inner.read_state().detached.keys().cloned().collect();
+        detached.iter().try_for_each(|image| self.drop_if_unheld(image))
+    }
+
+    fn drop_if_unheld(&self, image: &ImageId) -> Result<()> {
+        let _changing = self.inner.change();
+        {
+            let state = self.inner.read_state();
+            if !state.detached.contains_key(image) || Inner::is_held(&state, image) {
+                return Ok(());
+            }
+        }
+        self.inner.db.commit(Batch::new().delete(DETACHED, image.as_str())).map_err(Error::from)?;
+        let record = self.inner.write_state().detached.remove(image);
+        if let Some(record) = record {
+            self.inner.release_record(image, &record);
+        }
+        Ok(())
+    }
+}
+
+fn now(id: &ImageId) -> ReferenceRecord {
+    ReferenceRecord { image: id.clone(), since: Timestamp::now() }
+}
+
+/// Points names at an image and says which images lost them.
+fn point(state: &mut State, id: &ImageId, names: &[Reference]) -> Vec<Moved> {
+    let mut moved = Vec::new();
+    for name in names {
+        if let Some(old) = state.references.insert(name.clone(), now(id))
+            && old.image != *id
+        {
+            state.rename(&old.image);
+            moved.push(Moved { reference: name.clone(), from: old.image });
+        }
+    }
+    state.rename(id);
+    moved
+}
+
+/// Removes dropped images, and names of images that are not there, from database and state.
+fn forget(db: &Db, state: &mut State, dropped: &[String]) -> Result<()> {
+    let lost: Vec<Reference> = state
+        .references
+        .iter()
+        .filter(|(_, record)| state.get(&record.image).is_none())
+        .map(|(name, _)| name.clone())
+        .collect();
+    let mut batch = Batch::new();
+    for id in dropped {
+        batch = batch.delete(IMAGES, id).delete(DETACHED, id);
+    }
+    for name in lost {
+        batch = batch.delete(REFERENCES, &name.to_string());
+        state.references.remove(&name);
+    }
+    db.commit(batch).map_err(Error::from)
+}
+
+/// Removes blobs and layers that no image needs: a process died between storing them and saying so.
+fn sweep(files: &Files, state: &mut State) -> Result<()> {
+    let blobs: HashSet<String> = files.blob_names()?.filter(|hex| !state.uses.blobs().contains_hex(hex)).collect();
+    let layers: HashSet<String> = files.layer_names()?.filter(|hex| !state.uses.layers().contains_hex(hex)).collect();
+    blobs.iter().for_each(|hex| drop(files.discard_blob(hex)));
+    layers.iter().for_each(|hex| drop(files.discard_layer(hex)));
+    Ok(())
+}
+
+fn parse_id(text: &str) -> Result<ImageId> {
+    let digest = text.parse().map_err(|e| Error::internal(format!("the stored image id {text:?}: {e}")))?;
+    Ok(ImageId::new(digest))
+}
