@@ -29,10 +29,11 @@ impl Manager {
         let mut batch = Batch::new();
         pair.add(&mut batch);
         route::set_port(&mut batch, &endpoint.host_ifname, network.bridge.port);
-        lock(&self.links)
-            .transact(&mut batch)
-            .map_err(|e| Error::kernel(format!("create link {}", endpoint.host_ifname))(e.into()))?;
-        self.publish(endpoint).inspect_err(|_| self.unplug(endpoint))
+        let linked = lock(&self.links).transact(&mut batch);
+        linked
+            .map_err(|e| Error::kernel(format!("create link {}", endpoint.host_ifname))(e.into()))
+            .and_then(|()| self.publish(endpoint))
+            .inspect_err(|_| self.undo(endpoint))
     }
 
     /// Opens the ports of an endpoint whose link is there.
@@ -57,13 +58,12 @@ impl Manager {
         forget_earlier_flows(&mut socket, endpoint)
     }
 
-    /// Takes the link away again when the rest failed; that failure is the one to report.
-    fn unplug(&self, endpoint: &Endpoint) {
+    /// Takes everything away again when a part failed; that failure is the one to report.
+    fn undo(&self, endpoint: &Endpoint) {
         if let Some(entry) = lock(&self.books).endpoints.get_mut(&endpoint.id) {
             entry.attached = false;
         }
-        let removed = crate::release::delete_links(&mut lock(&self.links), &[endpoint.host_ifname.as_str()]);
-        if let Err(e) = removed {
+        if let Err(e) = self.unplug(endpoint) {
             tracing::warn!(link = endpoint.host_ifname, "left behind after a failed start: {e}");
         }
     }

@@ -21,6 +21,7 @@ mod ports;
 mod release;
 mod restore;
 mod subnet;
+mod sweeper;
 mod sysctl;
 
 pub use config::{AddressPool, BridgeChoice, Config};

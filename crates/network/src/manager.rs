@@ -5,6 +5,7 @@ use crate::firewall::{Firewall, NetworkRules};
 use crate::ipam::Addresses;
 use crate::ports::Ports;
 use crate::subnet::Subnet;
+use crate::sweeper::{Sweeper, delete_links};
 use crate::{BridgeInfo, Config, Endpoint, Error, Result};
 use gantry_linux::netlink::{Protocol, Socket};
 use gantry_model::Id;
@@ -27,6 +28,7 @@ pub struct Manager {
     /// the table can be rebuilt from the books at any time.
     pub(crate) netfilter: Mutex<Socket>,
     pub(crate) books: Mutex<Books>,
+    pub(crate) sweeper: Sweeper,
 }
 
 /// The default network. More networks are more of these, around the same firewall and the same ports.
@@ -81,6 +83,7 @@ impl Manager {
             links: Mutex::new(links),
             netfilter: Mutex::new(netfilter),
             books: Mutex::new(books),
+            sweeper: Sweeper::start(socket(Protocol::Route)?)?,
         })
     }
 
@@ -112,7 +115,7 @@ impl Manager {
             errors.extend(firewall.remove(&mut netfilter).err());
         }
         if let Some(network) = self.network.as_ref().filter(|n| n.bridge.owned) {
-            errors.extend(crate::release::delete_links(&mut links, &[network.bridge.name.as_str()]).err());
+            errors.extend(delete_links(&mut links, &[&network.bridge.name]).err());
         }
         Error::gather(errors).map(|()| true)
     }

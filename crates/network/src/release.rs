@@ -18,7 +18,7 @@ impl Manager {
             errors.extend(firewall.withdraw(&mut socket, endpoint).err());
             errors.extend(forget_flows(&mut socket, endpoint).err());
         }
-        errors.extend(delete_links(&mut lock(&self.links), &[endpoint.host_ifname.as_str()]).err());
+        errors.extend(self.unplug(endpoint).err());
         // Last: from here on somebody else may get them. Only once, or it would take them from their next owner.
         let mut books = lock(&self.books);
         if books.endpoints.remove(&endpoint.id).is_some() {
@@ -26,27 +26,21 @@ impl Manager {
         }
         Error::gather(errors)
     }
-}
 
-/// Removes links by name; those that are gone are fine.
-pub(crate) fn delete_links(socket: &mut Socket, names: &[&str]) -> Result<()> {
-    /// The answers to one batch must fit into the socket's receive buffer.
-    const CHUNK: usize = 64;
-    let mut errors = Vec::new();
-    for chunk in names.chunks(CHUNK) {
+    /// Cuts the link off the bridge, so that its addresses may be used again, and has it removed later.
+    pub(crate) fn unplug(&self, endpoint: &Endpoint) -> Result<()> {
         let mut batch = Batch::new();
-        for name in chunk {
-            route::delete_link(&mut batch, name);
+        route::disable_port(&mut batch, &endpoint.host_ifname);
+        let outcome = lock(&self.links).transact(&mut batch);
+        match outcome {
+            // The usual case: the container's namespace has ended, and its link with it.
+            Err(e) if e.errno() == Some(Errno::NODEV) => Ok(()),
+            other => {
+                self.sweeper.remove_later(endpoint.host_ifname.clone());
+                other.map_err(|e| Error::kernel(format!("cut off link {}", endpoint.host_ifname))(e.into()))
+            }
         }
-        let refusals = socket.exchange(&mut batch).map_err(|e| Error::kernel("remove links".to_owned())(e.into()))?;
-        errors.extend(
-            refusals
-                .into_iter()
-                .filter(|r| r.errno != Errno::NODEV)
-                .map(|r| Error::kernel(format!("remove link {}", chunk.get(r.index).unwrap_or(&"")))(r.errno.into())),
-        );
     }
-    Error::gather(errors)
 }
 
 /// Datagrams have no end that connection tracking could see: a sender that goes on would be sent to the

@@ -1,7 +1,7 @@
 //! Bringing the host in line with the containers that live, when the daemon starts.
 
 use crate::manager::{Books, Entry, Network, lock};
-use crate::release::delete_links;
+use crate::sweeper::delete_links;
 use crate::{Endpoint, Error, Manager, Result};
 use gantry_linux::netlink::route::{self, Link};
 use gantry_linux::netlink::{Batch, Socket};

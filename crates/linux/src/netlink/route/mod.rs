@@ -5,8 +5,8 @@ mod link;
 mod list;
 
 pub use link::{
-    BridgePort, VethPair, add_address, add_bridge, delete_address, delete_link, set_interface_up, set_link_up,
-    set_master, set_port,
+    BridgePort, VethPair, add_address, add_bridge, delete_address, delete_group, delete_link, disable_port, set_group,
+    set_interface_up, set_link_up, set_master, set_port,
 };
 pub use list::{Address, Link, Route, addresses, link_by_name, links, routes};
 
@@ -28,6 +28,7 @@ const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
+const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;

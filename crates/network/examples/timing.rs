@@ -1,0 +1,93 @@
+//! How long each step of plugging containers in and out takes, in a network namespace of its own.
+
+use gantry_linux::netlink::container::{ContainerInterface, configure};
+use gantry_linux::netlink::namespace;
+use gantry_model::Id;
+use gantry_network::{Config, EndpointRequest, Manager, PortRequest, Proto};
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const CONTAINERS: usize = 200;
+
+/// The samples of one step.
+#[derive(Default)]
+struct Step(Vec<Duration>);
+
+impl Step {
+    fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        self.0.push(start.elapsed());
+        result
+    }
+
+    fn print(mut self, name: &str) {
+        self.0.sort();
+        let at = |percent: usize| self.0[(self.0.len() - 1) * percent / 100].as_micros();
+        println!("{name:32} median {:6} us   p90 {:6} us   max {:6} us", at(50), at(90), at(100));
+    }
+}
+
+fn main() {
+    namespace::unshare().expect("this needs root");
+    let mut open = Step::default();
+    let manager = open.time(|| Manager::open(Config::default()).expect("the manager opens"));
+    open.print("open");
+    measure(&manager, "no port", 0, false);
+    measure(&manager, "1 port", 1, false);
+    measure(&manager, "20 ports", 20, false);
+    measure(&manager, "no port, container ended", 0, true);
+}
+
+/// Plugs containers in and out; `ended` ends their namespaces before they are released, as it is in real life.
+fn measure(manager: &Manager, title: &str, ports: u16, ended: bool) {
+    let namespaces: Vec<OwnedFd> = (0..CONTAINERS).map(|_| thread::spawn(fresh).join().expect("a namespace")).collect();
+    let [mut allocate, mut attach, mut configured, mut release] = [const { Step(Vec::new()) }; 4];
+    let mut plugged = Vec::new();
+    for (i, netns) in namespaces.into_iter().enumerate() {
+        let request = EndpointRequest {
+            container: Id::random(),
+            ip: None,
+            mac: None,
+            ports: (0..ports).map(|n| port(2000 + i as u16 * ports + n)).collect(),
+        };
+        let allocation = allocate.time(|| manager.allocate(&request).expect("an address"));
+        attach.time(|| manager.attach(&allocation.endpoint, netns.as_fd()).expect("a link"));
+        configured.0.push(thread::scope(|s| s.spawn(|| inside(&netns, &allocation.endpoint)).join().expect("eth0")));
+        plugged.push((allocation, netns));
+    }
+    for (allocation, netns) in plugged {
+        let kept = (!ended).then_some(netns);
+        release.time(|| manager.release(&allocation.endpoint).expect("released"));
+        drop(kept);
+    }
+    println!("-- {title}");
+    allocate.print("allocate");
+    attach.print("attach");
+    configured.print("configure, in the container");
+    release.print("release");
+}
+
+fn fresh() -> OwnedFd {
+    namespace::unshare().expect("a namespace");
+    namespace::current().expect("a descriptor")
+}
+
+fn inside(netns: &OwnedFd, endpoint: &gantry_network::Endpoint) -> Duration {
+    namespace::enter(netns.as_fd()).expect("entered");
+    let start = Instant::now();
+    let interface = ContainerInterface {
+        name: "eth0",
+        address: endpoint.ip,
+        prefix_len: endpoint.prefix_len,
+        gateway: Some(endpoint.gateway),
+        mtu: endpoint.mtu,
+    };
+    configure(&interface).expect("configured");
+    start.elapsed()
+}
+
+fn port(host_port: u16) -> PortRequest {
+    PortRequest { container_port: 80, proto: Proto::Tcp, host_ip: None, host_ports: Some((host_port, host_port)) }
+}
