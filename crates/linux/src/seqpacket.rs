@@ -24,6 +24,8 @@ pub struct Packet {
     pub len: usize,
     /// Descriptors that came along, close-on-exec.
     pub fds: Vec<OwnedFd>,
+    /// Descriptors were lost: there were more than [`MAX_FDS`], or this process may not have more open.
+    pub fds_lost: bool,
 }
 
 /// Who is at the other end, as the kernel recorded it at `connect` (or `listen`).
@@ -85,7 +87,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
     Ok(())
 }
 
-/// Receives one packet. One that does not fit, in bytes or in descriptors, is `EMSGSIZE` and lost.
+/// Receives one packet. One that is longer than `buf` is `EMSGSIZE` and lost.
 pub fn recv(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Packet> {
     let mut space = [MaybeUninit::uninit(); CONTROL_LEN];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -98,10 +100,10 @@ pub fn recv(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Packet> {
             fds.extend(rights);
         }
     }
-    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if received.flags.contains(ReturnFlags::TRUNC) {
         return Err(Errno::MSGSIZE.into());
     }
-    Ok(Packet { len: received.bytes, fds })
+    Ok(Packet { len: received.bytes, fds, fds_lost: received.flags.contains(ReturnFlags::CTRUNC) })
 }
 
 /// Who is at the other end of a connected unix socket.
