@@ -9,28 +9,30 @@ import time
 
 from http_client import Api
 
-ENGINE_PROGRAMS = ("dockerd", "containerd", "containerd-shim", "docker-proxy", "gantry")
-
-
 class Engine:
     """A running engine."""
 
-    def __init__(self, name, command):
+    def __init__(self, name, command, place):
         self.name = name
-        self.dir = tempfile.mkdtemp(prefix=f"bench-{name}-")
+        self.dir = tempfile.mkdtemp(prefix=f"{name}-", dir=place)
         self.socket = os.path.join(self.dir, "api.sock")
-        self._before = set(pids())
+        config = f"{self.dir}/daemon.json"
+        with open(config, "w") as file:
+            file.write("{}")
         roots = [
-            "-H", f"unix://{self.socket}", "--data-root", f"{self.dir}/data", "--exec-root", f"{self.dir}/exec",
+            "--config-file", config, "-H", f"unix://{self.socket}", "--data-root", f"{self.dir}/data", "--exec-root", f"{self.dir}/exec",
             "--pidfile", f"{self.dir}/pid",
         ]
         self._log = open(f"{self.dir}/log", "wb")
+        # Bridges and firewall rules stay in a network namespace of their own, mounts go with a mount namespace.
         inside = 'ip link set lo up; exec "$@"'
+        began = time.monotonic()
         self.process = subprocess.Popen(
-            ["unshare", "--net", "--", "sh", "-c", inside, "sh", *command, *roots],
+            ["unshare", "--net", "--mount", "--", "sh", "-c", inside, "sh", *command, *roots],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True,
         )
         self._wait_ready()
+        self.boot_seconds = time.monotonic() - began
 
     def _wait_ready(self):
         deadline = time.monotonic() + 30
@@ -40,6 +42,7 @@ class Engine:
                 return
             except OSError:
                 if time.monotonic() > deadline or self.process.poll() is not None:
+                    self.process.kill()
                     with open(f"{self.dir}/log", "rb") as log:
                         raise SystemExit(f"{self.name} did not start:\n{log.read()[-2000:].decode(errors='replace')}")
                 time.sleep(0.02)
@@ -49,7 +52,12 @@ class Engine:
 
     def memory(self):
         """PSS in bytes of everything the engine runs besides the containers' own processes."""
-        return sum(pss(pid) for pid in pids() if pid not in self._before and is_engine(pid))
+        return sum(pss(pid) for pid in self._processes())
+
+    def _processes(self):
+        """Daemon, helpers and per-container parents: what shares the daemon's network and pid namespaces."""
+        ours = namespaces(self.process.pid)
+        return [pid for pid in pids() if ours is not None and namespaces(pid) == ours]
 
     def stop(self):
         api = self.api()
@@ -58,17 +66,19 @@ class Engine:
                 api.call("DELETE", f"/containers/{container['Id']}?force=1")
         except (OSError, RuntimeError) as error:
             print(f"# {self.name}: cleaning up: {error}")
+        left = set(self._processes()) - {self.process.pid}
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         self._log.close()
-        with open("/proc/self/mounts") as mounts:
-            below = [line.split()[1] for line in mounts if line.split()[1].startswith(self.dir)]
-        for path in sorted(below, reverse=True):
-            subprocess.run(["umount", "-l", path], check=False)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
@@ -76,14 +86,11 @@ def pids():
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def is_engine(pid):
-    """By the program: dockerd and its helpers, or Gantry and its shims (which run from memory)."""
+def namespaces(pid):
     try:
-        program = os.readlink(f"/proc/{pid}/exe")
+        return tuple(os.readlink(f"/proc/{pid}/ns/{kind}") for kind in ("net", "pid"))
     except OSError:
-        return False
-    name = os.path.basename(program.removesuffix(" (deleted)"))
-    return name in ENGINE_PROGRAMS or name.startswith("containerd-shim") or name == "memfd:gantry-shim"
+        return None
 
 
 def pss(pid):

@@ -11,9 +11,9 @@ import time
 class Runtime:
     """`runc` or `crun` with a bundle whose program is `true`."""
 
-    def __init__(self, program, rootfs_tar):
+    def __init__(self, program, rootfs_tar, place):
         self.name = program
-        self.dir = tempfile.mkdtemp(prefix=f"bench-{program}-")
+        self.dir = tempfile.mkdtemp(prefix=f"{program}-", dir=place)
         rootfs = os.path.join(self.dir, "rootfs")
         os.mkdir(rootfs)
         subprocess.run(["tar", "-xf", rootfs_tar, "-C", rootfs], check=True)
@@ -29,35 +29,62 @@ class Runtime:
         with open(path, "w") as file:
             json.dump(spec, file)
         self._count = 0
+        self._sleeper = None
 
     def works(self):
-        return self._run().returncode == 0
+        return self._call("run", "--bundle", self.dir, self._name()).returncode == 0
 
     def cycle(self):
+        return self._timed("run", "--bundle", self.dir, self._name())
+
+    def exec(self):
+        if self._sleeper is None:
+            self._start_sleeper()
+        return self._timed("exec", self._sleeper, "/bin/true")
+
+    def _start_sleeper(self):
+        bundle = os.path.join(self.dir, "sleeper")
+        os.mkdir(bundle)
+        with open(os.path.join(self.dir, "config.json")) as file:
+            spec = json.load(file)
+        spec["process"]["args"] = ["/bin/sleep", "1000000"]
+        spec["root"]["path"] = os.path.join(self.dir, "rootfs")
+        with open(os.path.join(bundle, "config.json"), "w") as file:
+            json.dump(spec, file)
+        self._sleeper = self._name()
+        self._timed("run", "--detach", "--bundle", bundle, self._sleeper)
+
+    def _name(self):
+        self._count += 1
+        return f"bench-{os.getpid()}-{self._count}"
+
+    def _timed(self, *arguments):
         begin = time.perf_counter()
-        done = self._run()
+        done = self._call(*arguments)
         seconds = time.perf_counter() - begin
         if done.returncode != 0:
-            raise RuntimeError(f"{self.name}: {done.stderr.decode(errors='replace')[-300:]}")
+            raise RuntimeError(f"{self.name} {arguments[0]} failed with status {done.returncode}")
         return seconds * 1000
 
-    def _run(self):
-        self._count += 1
-        name = f"bench-{os.getpid()}-{self._count}"
+    def _call(self, *arguments):
+        # Nothing is captured: a detached container would keep the pipe open.
         return subprocess.run(
-            [self.name, "run", "--bundle", self.dir, name], stdin=subprocess.DEVNULL, capture_output=True, check=False
+            [self.name, "--root", os.path.join(self.dir, "state"), *arguments],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
         )
 
     def stop(self):
+        if self._sleeper is not None:
+            self._call("delete", "--force", self._sleeper)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def available(rootfs_tar):
+def available(rootfs_tar, place):
     """The runtimes that are installed and can run on this host's cgroups."""
     found = []
     for program in ("runc", "crun"):
         if shutil.which(program) and shutil.which("runc"):
-            runtime = Runtime(program, rootfs_tar)
+            runtime = Runtime(program, rootfs_tar, place)
             if runtime.works():
                 found.append(runtime)
             else:

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_engine::Engine;
-use gantry_http_api::Api;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
@@ -24,7 +23,7 @@ impl Server {
     /// Begins to accept on every socket.
     pub(crate) fn start(engine: Arc<Engine>, sockets: Vec<(Listener, String)>) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let api = Api::new(engine);
+        let api = gantry_http_api::Server::new(engine);
         let mut acceptors = JoinSet::new();
         for (listener, name) in sockets {
             info!("API listen on {name}");
@@ -49,7 +48,7 @@ impl Server {
     }
 }
 
-async fn accept(listener: Listener, api: Api, mut stopped: watch::Receiver<bool>) {
+async fn accept(listener: Listener, api: gantry_http_api::Server, mut stopped: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -72,7 +71,7 @@ async fn accept(listener: Listener, api: Api, mut stopped: watch::Receiver<bool>
     while connections.join_next().await.is_some() {}
 }
 
-async fn converse(accepted: Accepted, api: Api, mut stopped: watch::Receiver<bool>) {
+async fn converse(accepted: Accepted, api: gantry_http_api::Server, stopped: watch::Receiver<bool>) {
     let connection = match tokio::time::timeout(HANDSHAKE, accepted.establish()).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
@@ -84,9 +83,5 @@ async fn converse(accepted: Accepted, api: Api, mut stopped: watch::Receiver<boo
             return;
         }
     };
-    let stop = async move {
-        // A sender that is gone means the same as one that said stop.
-        let _ = stopped.wait_for(|&stop| stop).await;
-    };
-    api.serve(connection, stop).await;
+    api.serve_connection(connection, stopped).await;
 }

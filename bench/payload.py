@@ -1,0 +1,62 @@
+"""What the engines are given to work on: a root file system with busybox, and a large archive."""
+
+import io
+import os
+import random
+import subprocess
+import tarfile
+from pathlib import Path
+
+BUSYBOX = Path("/bin/busybox")
+LINE = b"2026-01-01T00:00:00Z worker[17] request served in 3 ms, all is well\n"
+
+
+def root_file_system(place):
+    """A tar with busybox, as image and as root of the bare runtimes."""
+    path = Path(place) / "rootfs.tar"
+    applets = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    with tarfile.open(path, "w") as tar:
+        for name in ("bin", "etc", "proc", "sys", "dev", "tmp"):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+        tar.add(BUSYBOX, "bin/busybox")
+        for applet in applets:
+            if applet != "busybox":
+                entry = tarfile.TarInfo(f"bin/{applet}")
+                entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(entry)
+        for name, text in (("etc/passwd", b"root:x:0:0:root:/:/bin/sh\n"), ("etc/group", b"root:x:0:\n")):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(text), 0o644
+            tar.addfile(entry, io.BytesIO(text))
+    return str(path)
+
+
+def lines(place, size):
+    """A file of short lines, as a program logs them."""
+    path = Path(place) / "lines"
+    with open(path, "wb") as file:
+        for _ in range(size // (len(LINE) * 1024)):
+            file.write(LINE * 1024)
+    return str(path)
+
+
+def archive(place, size):
+    """A tar like a real image's layer: many small files, some large ones, half of it compressible."""
+    path = Path(place) / "large.tar"
+    source = random.Random(1)
+    text = source.randbytes(1 << 16).hex().encode()
+    with tarfile.open(path, "w") as tar:
+        written = number = 0
+        while written < size:
+            length = source.choice([1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 20, 1 << 22])
+            length = min(length, size - written)
+            entry = tarfile.TarInfo(f"dir{number % 50}/file{number}")
+            entry.size, entry.mode, entry.mtime = length, 0o644, 1_700_000_000
+            content = source.randbytes(length) if number % 2 else (text * (length // len(text) + 1))[:length]
+            tar.addfile(entry, io.BytesIO(content))
+            written += length
+            number += 1
+    os.sync()
+    return str(path)

@@ -1,0 +1,95 @@
+"""The rows of the benchmark, their targets, and how they are printed."""
+
+import statistics
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Row:
+    """One line of the table. `better` says which way is good; `ratio` is the promise against dockerd."""
+
+    key: str
+    title: str
+    unit: str
+    better: str
+    ratio: float | None = None
+    limit: float | None = None
+    values: dict = field(default_factory=dict)
+
+    def add(self, engine, *values):
+        self.values.setdefault(engine, []).extend(values)
+
+    def median(self, engine):
+        return statistics.median(self.values[engine]) if self.values.get(engine) else None
+
+    def tail(self, engine):
+        """The value that only one in ten is worse than."""
+        values = sorted(self.values[engine], reverse=self.better == "more")
+        return values[min(len(values) - 1, int(len(values) * 0.9))]
+
+    def target(self):
+        if self.limit is not None:
+            return f"<= {self.limit:g} {self.unit}"
+        if self.ratio is None:
+            return ""
+        return f"<= {self.ratio:g} x" if self.better == "less" else f">= {self.ratio:g} x"
+
+    def verdict(self, engine="gantry", reference="dockerd"):
+        """Whether the promise is kept: True, False, or None if it cannot be said."""
+        ours, theirs = self.median(engine), self.median(reference)
+        if ours is None:
+            return None
+        if self.limit is not None:
+            return ours <= self.limit
+        if self.ratio is None or not theirs:
+            return None
+        return ours / theirs <= self.ratio if self.better == "less" else ours / theirs >= self.ratio
+
+
+def rows():
+    """DESIGN's table; the ratios are the promises."""
+    ms = {"unit": "ms", "better": "less"}
+    return {row.key: row for row in [
+        Row("start", "start, default bridge", ratio=0.08, **ms),
+        Row("cycle_bridge", "create+start+wait+remove true, bridge", ratio=0.1, **ms),
+        Row("cycle_none", "create+start+wait+remove true, none", ratio=0.08, **ms),
+        Row("exec", "exec create+start+output of true", ratio=0.12, **ms),
+        Row("starts", "starts a second, 8 clients", "/s", "more", ratio=10),
+        Row("removes", "forced removes a second, 8 clients", "/s", "more", ratio=7.5),
+        Row("list", "list of 100 running containers", ratio=0.25, **ms),
+        Row("log_write", "log, 64 MB of short lines, write", "MB/s", "more", ratio=10),
+        Row("log_read", "log, 64 MB of short lines, read", "MB/s", "more", ratio=10),
+        Row("import", "import of a 250 MB tar", "s", "less", ratio=0.33),
+        Row("save", "save of it", "s", "less", ratio=0.3),
+        Row("load", "load of it", "s", "less", ratio=0.5),
+        Row("idle", "memory, idle after start (PSS)", "MB", "less", limit=12),
+        Row("per_container", "memory for each running container", "MB", "less", limit=0.3),
+        Row("boot", "start of the engine until it answers", **ms),
+    ]}
+
+
+def number(value):
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def table(found, engines):
+    """The table as text: median, and in parentheses the value that one in ten exceeds."""
+    lines = [["", "unit", *engines, "gantry/dockerd", "target", ""]]
+    for row in found.values():
+        if not row.values:
+            continue
+        cells = [row.title, row.unit]
+        for engine in engines:
+            median = row.median(engine)
+            many = median is not None and len(row.values[engine]) > 2
+            cells.append(number(median) + (f" ({number(row.tail(engine))})" if many else ""))
+        ours, theirs = row.median("gantry"), row.median("dockerd")
+        cells.append(f"{ours / theirs:.3f}" if ours is not None and theirs else "-")
+        cells += [row.target(), {True: "ok", False: "MISSED", None: ""}[row.verdict()]]
+        lines.append(cells)
+    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
+    rows = ["  ".join(cell.ljust(width) if at == 0 else cell.rjust(width)
+                      for at, (cell, width) in enumerate(zip(line, widths))).rstrip() for line in lines]
+    return "\n".join([rows[0], "-" * len(rows[0]), *rows[1:]])
