@@ -1,0 +1,128 @@
+//! Which host ports a container gets, and what is said when it gets none.
+
+mod lab;
+
+use gantry_network::{Config, PortRequest, Proto};
+use lab::{HOST, Lab, tcp};
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+
+fn range(first: u16, last: u16) -> PortRequest {
+    PortRequest { host_ports: Some((first, last)), ..tcp(0, 80) }
+}
+
+fn on(ip: impl Into<IpAddr>, request: &PortRequest) -> PortRequest {
+    PortRequest { host_ip: Some(ip.into()), ..request.clone() }
+}
+
+#[test]
+fn a_port_of_another_container() {
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    let first = lab.allocate(&manager, vec![tcp(8080, 80)]).unwrap();
+    let message = |request| lab.allocate(&manager, vec![tcp(9090, 90), request]).unwrap_err().to_string();
+
+    assert_eq!(message(tcp(8080, 80)), "Bind for 0.0.0.0:8080 failed: port is already allocated");
+    assert_eq!(message(on(HOST, &tcp(8080, 80))), "Bind for 198.51.100.1:8080 failed: port is already allocated");
+    assert_eq!(message(range(8080, 8080)), "Bind for 0.0.0.0:8080 failed: port is already allocated");
+    lab.allocate(&manager, vec![PortRequest { proto: Proto::Udp, ..tcp(8080, 80) }]).unwrap();
+
+    // A failure keeps nothing: neither the port before the one that failed nor the address.
+    let retry = lab.allocate(&manager, vec![tcp(9090, 90)]).unwrap();
+    assert_eq!(retry.endpoint.ports[0].host_port, 9090);
+    lab.host.run(|| manager.release(&first.endpoint)).unwrap();
+    drop(first);
+    lab.allocate(&manager, vec![tcp(8080, 80)]).unwrap();
+}
+
+#[test]
+fn a_port_of_another_program() {
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    let _program = lab.host.run(|| TcpListener::bind("0.0.0.0:8080").unwrap());
+    let error = lab.allocate(&manager, vec![tcp(8080, 80)]).unwrap_err().to_string();
+    assert_eq!(error, "failed to bind host port for 0.0.0.0:8080:172.17.0.2:80/tcp: address already in use");
+    let error = lab.allocate(&manager, vec![on(Ipv4Addr::new(192, 0, 2, 9), &tcp(80, 80))]).unwrap_err().to_string();
+    assert!(error.ends_with("cannot assign requested address"), "{error}");
+
+    let allocation = lab.allocate(&manager, vec![range(8080, 8082)]).unwrap();
+    assert_eq!(allocation.endpoint.ports[0].host_port, 8081);
+}
+
+/// The reservation holds against programs that set SO_REUSEADDR, as std's listener does, and against other daemons.
+#[test]
+fn held_ports_are_held() {
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    let neighbour = lab.manager(Config { instance: "0a1b2c".into(), ..Config::default() });
+    let udp = PortRequest { proto: Proto::Udp, ..tcp(8080, 80) };
+    let held = lab.allocate(&manager, vec![tcp(8080, 80), udp.clone()]).unwrap();
+    assert!(lab.host.run(|| TcpListener::bind("0.0.0.0:8080").is_err()));
+    assert!(lab.host.run(|| TcpListener::bind("127.0.0.1:8080").is_err()));
+    assert!(lab.host.run(|| UdpSocket::bind("0.0.0.0:8080").is_err()));
+    for request in [tcp(8080, 80), udp] {
+        let error = lab.allocate(&neighbour, vec![request]).unwrap_err().to_string();
+        assert!(error.ends_with("address already in use"), "{error}");
+    }
+    // The daemon may go: whoever has the sockets has the ports.
+    drop(manager);
+    assert!(lab.host.run(|| TcpListener::bind("0.0.0.0:8080").is_err()));
+    drop(held);
+    assert!(lab.host.run(|| TcpListener::bind("0.0.0.0:8080").is_ok()));
+}
+
+/// A server that has just ended leaves connections in TIME_WAIT on its port, which must not be in the way.
+#[test]
+fn a_port_whose_server_has_just_ended() {
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    lab.host.run(|| {
+        let server = TcpListener::bind("127.0.0.1:8080").unwrap();
+        let client = TcpStream::connect("127.0.0.1:8080").unwrap();
+        let (connection, _) = server.accept().unwrap();
+        // The side that closes first waits.
+        drop(connection);
+        drop(client);
+    });
+    let held = lab.allocate(&manager, vec![tcp(8080, 80)]).unwrap();
+    assert!(lab.host.run(|| TcpListener::bind("0.0.0.0:8080").is_err()), "and it is held all the same");
+    let neighbour = lab.manager(Config { instance: "0a1b2c".into(), ..Config::default() });
+    assert!(lab.allocate(&neighbour, vec![tcp(8080, 80)]).is_err());
+    drop(held);
+}
+
+#[test]
+fn ranges_and_any_port() {
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    let mut kept = Vec::new();
+    for expected in 7000..7003 {
+        let allocation = lab.allocate(&manager, vec![range(7000, 7002)]).unwrap();
+        assert_eq!(allocation.endpoint.ports[0].host_port, expected);
+        kept.push(allocation);
+    }
+    let error = lab.allocate(&manager, vec![range(7000, 7002)]).unwrap_err().to_string();
+    assert_eq!(error, "Bind for 0.0.0.0:7000-7002 failed: all ports are allocated");
+
+    let any = PortRequest { host_ports: None, ..tcp(0, 80) };
+    let zero = PortRequest { host_ports: Some((0, 0)), ..tcp(0, 80) };
+    let mut ports = HashSet::new();
+    for _ in 0..50 {
+        let allocation = lab.allocate(&manager, vec![any.clone(), zero.clone()]).unwrap();
+        assert!(allocation.endpoint.ports.iter().all(|p| p.host_port >= 1024 && ports.insert(p.host_port)));
+        kept.push(allocation);
+    }
+    let sctp = PortRequest { proto: Proto::Sctp, ..any };
+    assert_ne!(lab.allocate(&manager, vec![sctp]).unwrap().endpoint.ports[0].host_port, 0);
+}
+
+#[test]
+fn what_cannot_be_published() {
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    let error = lab.allocate(&manager, vec![on(Ipv6Addr::LOCALHOST, &tcp(80, 80))]).unwrap_err();
+    assert_eq!(error.to_string(), "cannot publish a port on ::1: the network has no IPv6 addresses");
+    let manager = lab.manager(Config { instance: "0a1b2c".into(), firewall: false, ..Config::default() });
+    assert!(lab.allocate(&manager, vec![tcp(8080, 80)]).is_err());
+    assert!(lab.allocate(&manager, vec![]).is_ok());
+}
