@@ -1,0 +1,32 @@
+//! `POST /containers/{id}/attach`.
+
+use crate::{
+    ops::{MULTIPLEXED_STREAM, RAW_STREAM},
+    request::Call,
+    version::ApiVersion,
+    wire::Answer,
+};
+use gantry_engine::{AttachOptions, AttachSession};
+use gantry_model::Result;
+use http::{HeaderMap, header};
+
+pub(crate) async fn post(call: Call) -> Result<Answer<AttachSession>> {
+    let options = AttachOptions {
+        stdin: call.query.bool("stdin"),
+        stdout: call.query.bool("stdout"),
+        stderr: call.query.bool("stderr"),
+        stream: call.query.bool("stream"),
+        logs: call.query.bool("logs"),
+        detach_keys: call.query.non_empty("detachKeys"),
+    };
+    let session = call.engine.container_attach(call.name(), options).await?;
+    Ok(take(&call, session, HeaderMap::new()))
+}
+
+/// Takes the connection over in the way that the client asked for.
+pub(crate) fn take(call: &Call, session: AttachSession, headers: HeaderMap) -> Answer<AttachSession> {
+    let upgrade = call.headers.contains_key(header::UPGRADE);
+    let framed = upgrade && !session.is_tty() && call.version >= ApiVersion::v1(42);
+    let content_type = if framed { MULTIPLEXED_STREAM } else { RAW_STREAM };
+    Answer::Take { upgrade, content_type, headers, session }
+}

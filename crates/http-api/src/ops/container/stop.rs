@@ -1,0 +1,21 @@
+//! `POST /containers/{id}/stop` and `/restart`.
+
+use crate::{request::Call, respond, wire::Body};
+use gantry_model::Result;
+use http::{Response, StatusCode};
+
+use gantry_engine::StopOptions;
+
+fn options(call: &Call) -> Result<StopOptions> {
+    Ok(StopOptions { signal: call.query.non_empty("signal"), timeout: call.query.int("t")? })
+}
+
+pub(crate) async fn post(call: Call) -> Result<Response<Body>> {
+    call.engine.container_stop(call.name(), options(&call)?).await?;
+    Ok(respond::empty(StatusCode::NO_CONTENT))
+}
+
+pub(crate) async fn restart(call: Call) -> Result<Response<Body>> {
+    call.engine.container_restart(call.name(), options(&call)?).await?;
+    Ok(respond::empty(StatusCode::NO_CONTENT))
+}

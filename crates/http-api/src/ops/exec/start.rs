@@ -1,0 +1,15 @@
+//! `POST /exec/{id}/start`.
+
+use crate::{ops::container::attach::take, request::Call, respond, server, wire::Answer};
+use gantry_api_types::ExecStartRequest;
+use gantry_engine::{AttachSession, ExecStarted};
+use gantry_model::Result;
+use http::StatusCode;
+
+pub(crate) async fn post(mut call: Call) -> Result<Answer<AttachSession>> {
+    let request: ExecStartRequest = call.json().await?.unwrap_or_default();
+    match call.engine.exec_start(call.name(), request).await? {
+        ExecStarted::Detached => Ok(Answer::Respond(respond::empty(StatusCode::OK))),
+        ExecStarted::Attached(session) => Ok(take(&call, session, server::identity())),
+    }
+}

@@ -1,0 +1,16 @@
+//! `POST /images/load`.
+
+use crate::{request::Call, stream, wire::Body};
+use gantry_model::Result;
+use http::Response;
+use std::sync::Arc;
+
+pub(crate) async fn post(mut call: Call) -> Result<Response<Body>> {
+    // Without `quiet`, each layer's progress is reported too.
+    let quiet = call.query.bool_or("quiet", true);
+    let engine = Arc::clone(&call.engine);
+    stream::operation(call.take_body(), move |mut upload, sink| {
+        engine.images().load(&mut upload, quiet, &mut |message| sink.send(&message))
+    })
+    .await
+}

@@ -1,0 +1,84 @@
+//! Containers.
+
+use super::{Shaped, edited, items, members, remove};
+use crate::version::ApiVersion;
+use gantry_api_types::{ContainerInspect, ContainerSummary, ContainerWaitResponse};
+use serde_json::Value;
+
+/// The list.
+pub(crate) fn summaries(version: ApiVersion, list: &Vec<ContainerSummary>) -> Shaped<'_, Vec<ContainerSummary>> {
+    if version >= ApiVersion::v1(48) {
+        return Shaped::AsIs(list);
+    }
+    edited(list, |json| {
+        for summary in items(json) {
+            remove(summary, &["ImageManifestDescriptor"]);
+            if version < ApiVersion::v1(46) {
+                remove(&mut summary["HostConfig"], &["Annotations"]);
+            }
+            endpoints(version, &mut summary["NetworkSettings"]["Networks"]);
+        }
+    })
+}
+
+/// One container.
+pub(crate) fn inspect(version: ApiVersion, inspect: &ContainerInspect) -> Shaped<'_, ContainerInspect> {
+    if version >= ApiVersion::v1(48) {
+        return Shaped::AsIs(inspect);
+    }
+    edited(inspect, |json| {
+        remove(json, &["ImageManifestDescriptor"]);
+        let host = &mut json["HostConfig"];
+        for (since, field) in [(40, "DeviceRequests"), (41, "CgroupnsMode"), (43, "Annotations")] {
+            if version < ApiVersion::v1(since) {
+                remove(host, &[field]);
+            }
+        }
+        if version < ApiVersion::v1(44) && json["Config"]["Healthcheck"].is_object() {
+            remove(&mut json["Config"]["Healthcheck"], &["StartInterval"]);
+        }
+        endpoints(version, &mut json["NetworkSettings"]["Networks"]);
+    })
+}
+
+/// The end of a wait. Until API 1.29 there was nothing but the status.
+pub(crate) fn wait(version: ApiVersion, mut end: ContainerWaitResponse) -> ContainerWaitResponse {
+    if version < ApiVersion::v1(30) {
+        end.error = None;
+    }
+    end
+}
+
+/// `DNSNames` came with 1.44, `GwPriority` with 1.48.
+fn endpoints(version: ApiVersion, networks: &mut Value) {
+    for endpoint in members(networks) {
+        remove(endpoint, &["GwPriority"]);
+        if version < ApiVersion::v1(44) {
+            remove(endpoint, &["DNSNames"]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gantry_api_types::EndpointSettings;
+
+    fn json(version: u32) -> Value {
+        let mut inspect = ContainerInspect::default();
+        inspect.network_settings.networks.insert("bridge".into(), EndpointSettings::default());
+        serde_json::to_value(super::inspect(ApiVersion::v1(version), &inspect)).unwrap()
+    }
+
+    #[test]
+    fn fields_come_with_their_versions() {
+        let endpoint = |version: u32| json(version)["NetworkSettings"]["Networks"]["bridge"].clone();
+        assert!(endpoint(51).get("GwPriority").is_some());
+        assert!(endpoint(47).get("GwPriority").is_none());
+        assert!(endpoint(44).get("DNSNames").is_some());
+        assert!(endpoint(43).get("DNSNames").is_none());
+        assert!(json(41)["HostConfig"].get("CgroupnsMode").is_some());
+        assert!(json(35)["HostConfig"].get("CgroupnsMode").is_none());
+        assert!(json(35)["HostConfig"].get("DeviceRequests").is_none());
+    }
+}

@@ -1,0 +1,86 @@
+//! Information about the engine.
+
+use super::{Shaped, edited, image, items, members, remove, set};
+use crate::version::ApiVersion;
+use gantry_api_types::{DiskUsage, SystemInfo};
+use serde_json::{Value, json};
+
+/// Facts about the host that only older versions show.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BridgeFilter {
+    pub(crate) ipv4: bool,
+    pub(crate) ipv6: bool,
+}
+
+/// `GET /info`.
+pub(crate) fn info(version: ApiVersion, info: &SystemInfo, bridge: BridgeFilter) -> Shaped<'_, SystemInfo> {
+    if version >= ApiVersion::v1(50) {
+        return Shaped::AsIs(info);
+    }
+    let before = |minor| version < ApiVersion::v1(minor);
+    edited(info, |json| {
+        remove(json, &["DiscoveredDevices"]);
+        set(json, "BridgeNfIptables", bridge.ipv4);
+        set(json, "BridgeNfIp6tables", bridge.ipv6);
+        if before(49) {
+            remove(json, &["FirewallBackend"]);
+            for commit in ["ContainerdCommit", "RuncCommit", "InitCommit"] {
+                let id = json[commit]["ID"].clone();
+                set(&mut json[commit], "Expected", id);
+            }
+            set(&mut json["RegistryConfig"], "AllowNondistributableArtifactsCIDRs", json!([]));
+            set(&mut json["RegistryConfig"], "AllowNondistributableArtifactsHostnames", json!([]));
+        }
+        if before(46) {
+            members(&mut json["Runtimes"]).for_each(|runtime| remove(runtime, &["status"]));
+        }
+        if before(44) {
+            remove(json, &["CDISpecDirs"]);
+        }
+        if before(41) {
+            remove(json, &["CgroupVersion", "DefaultAddressPools"]);
+        }
+        if before(25) {
+            set(json, "ExecutionDriver", "<not supported>");
+            items(&mut json["SecurityOptions"]).for_each(bare_name);
+        }
+    })
+}
+
+/// `name=seccomp,profile=default` was `seccomp`.
+fn bare_name(option: &mut Value) {
+    let name = option.as_str().and_then(|text| text.split(',').find_map(|part| part.strip_prefix("name=")));
+    if let Some(name) = name {
+        *option = Value::from(name);
+    }
+}
+
+/// `GET /system/df`.
+pub(crate) fn disk_usage(version: ApiVersion, usage: &DiskUsage) -> Shaped<'_, DiskUsage> {
+    if version >= ApiVersion::v1(48) {
+        return Shaped::AsIs(usage);
+    }
+    edited(usage, |json| {
+        items(&mut json["Images"]).for_each(|summary| image::summary(version, summary));
+        if version < ApiVersion::v1(42) {
+            set(json, "BuilderSize", 0);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_of_old_versions() {
+        let mut source =
+            SystemInfo { security_options: vec!["name=seccomp,profile=default".into()], ..SystemInfo::default() };
+        source.runc_commit.id = "x".into();
+        let show = |minor| serde_json::to_value(info(ApiVersion::v1(minor), &source, BridgeFilter::default())).unwrap();
+        assert!(show(51).get("BridgeNfIptables").is_none());
+        assert_eq!(show(35)["RuncCommit"], json!({"ID": "x", "Expected": "x"}));
+        assert_eq!(show(24)["SecurityOptions"], json!(["seccomp"]));
+        assert!(show(40).get("CgroupVersion").is_none());
+    }
+}

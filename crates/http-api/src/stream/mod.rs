@@ -1,0 +1,44 @@
+//! Bodies that are not there whole: answers that grow, uploads and downloads that blocking code reads
+//! and writes.
+
+mod download;
+mod progress;
+mod upload;
+
+pub(crate) use download::download;
+pub(crate) use progress::{ProgressSink, operation};
+pub(crate) use upload::Upload;
+
+use crate::wire::{Body, BodyError};
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use serde::Serialize;
+use std::future::Future;
+
+/// How many pieces may wait between a blocking thread and the connection.
+const QUEUE: usize = 8;
+
+/// A body of `pieces`.
+pub(crate) fn body<S>(pieces: S) -> Body
+where
+    S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+{
+    StreamBody::new(pieces.map_ok(Frame::data)).boxed_unsync()
+}
+
+/// A body of the one piece that `value` becomes. The head of the answer goes out before.
+pub(crate) fn later<F>(value: F) -> Body
+where
+    F: Future<Output = Result<Bytes, BodyError>> + Send + 'static,
+{
+    body(stream::once(value))
+}
+
+/// A JSON value with the line feed that ends it in a stream.
+pub(crate) fn json_line<T: Serialize>(value: &T) -> Bytes {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
