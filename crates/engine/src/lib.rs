@@ -58,11 +58,17 @@ pub mod logs;
 pub mod remove;
 pub mod stop;
 pub mod stream;
+pub mod version;
 pub mod wait;
 
 mod cgroup_path;
+mod create;
+mod host;
+mod info;
+mod top;
 mod kill;
 mod log_watch;
+mod networks;
 mod pause;
 mod plan;
 mod procfs;

@@ -26,8 +26,7 @@ impl Engine {
         self.cgroups.cgroup(&self.cgroup_path(&container)).freeze()?;
         container.write().state.status = ContainerStatus::Paused;
         self.container_event(&container, "pause", &[]);
-        self.store_lazily(&container, || ());
-        Ok(())
+        self.store(&container).await
     }
 
     /// Lets them go on.
@@ -38,8 +37,7 @@ impl Engine {
             return Err(Error::conflict(format!("Container {} is not paused", container.id)));
         }
         self.thaw_if_paused(&container)?;
-        self.store_lazily(&container, || ());
-        Ok(())
+        self.store(&container).await
     }
 
     /// A frozen process receives no signal but stays where it is: stop and kill thaw first.

@@ -14,7 +14,9 @@ use crate::engine::CONTAINERS;
 use crate::restart_policy;
 use crate::shim::{Incoming, ShimLink, ShimReader, supervise};
 use crate::start::RunFile;
-use gantry_model::{ContainerStatus, Id, Result, Timestamp};
+use gantry_image_store::ImageId;
+use gantry_model::digest::Digest;
+use gantry_model::{ContainerStatus, Error, Id, Result, Timestamp};
 use gantry_network::Endpoint;
 use gantry_shim_protocol::{Answer, Exit, Phase, RequestBody, Target, transport};
 use std::collections::HashSet;
@@ -53,6 +55,7 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
     }
     let network = engine.network.clone();
     tokio::task::block_in_place(|| network.restore(&live))?;
+    engine.images.drop_unheld()?;
     for (container, exit) in ended {
         resume(engine, &container, exit).await;
     }
@@ -69,9 +72,11 @@ fn restore_definition(engine: &Engine, container: &Arc<Container>) {
         tracing::error!("container {id}: {e}");
     }
     engine.containers.insert(container.clone());
-    match engine.images.resolve(&image) {
-        Ok(image) => engine.images.hold_layers(id, &image),
-        Err(e) => tracing::warn!("container {id}: {e}"),
+    // By id and not by name: the image may have been removed from under the container.
+    let parsed = image.parse::<Digest>().map_err(|e| Error::internal(e.to_string()));
+    let held = parsed.and_then(|digest| engine.images.hold_layers(id, &ImageId::new(digest)));
+    if let Err(e) = held {
+        tracing::warn!("container {id}: {e}");
     }
 }
 
@@ -84,11 +89,18 @@ async fn look(engine: &Arc<Engine>, container: &Arc<Container>) -> Found {
     {
         return found;
     }
-    let was_live = container.read().state.status.is_live();
+    let (was_live, known_end) = {
+        let record = container.read();
+        (record.state.status.is_live(), record.state.finished_at)
+    };
     if !was_live && !dirs.exec().exists() {
         return Found::Nothing;
     }
     let exit = engine.reap_lost_run(container).await;
+    if !was_live && known_end == Timestamp::from_unix_nanos(exit.finished_at.into()) {
+        // The predecessor recorded this end and died before it removed the run's files.
+        return Found::Nothing;
+    }
     // A start that was cut short before its program ran is no run.
     if was_live || dirs.exit_file().exists() { Found::Ended(exit) } else { Found::Nothing }
 }
@@ -145,7 +157,13 @@ fn adopt(engine: &Engine, container: &Container, pid: u32, started_at: i64, run:
             record.state.restart_count = run.restart_count;
         }
         let paused = record.state.status == ContainerStatus::Paused;
-        record.state.status = if paused { ContainerStatus::Paused } else { ContainerStatus::Running };
+        if !paused {
+            record.state.status = ContainerStatus::Running;
+            // A pause that was cut short is undone, so that the freezer and the record agree.
+            if let Err(e) = engine.cgroups.cgroup(&engine.record_cgroup_path(&record)).thaw() {
+                tracing::warn!("container {}: {e}", container.id);
+            }
+        }
         record.state.pid = pid;
         record.state.pid_start_time = crate::procfs::start_time(pid).unwrap_or(0);
         record.state.started_at = Timestamp::from_unix_nanos(started_at.into());

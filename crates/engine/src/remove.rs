@@ -77,7 +77,9 @@ impl Engine {
         container.take_waiting_clients();
         self.containers.remove(container.id);
         self.execs.forget_container(container.id);
-        self.images.release_layers(container.id);
+        if let Err(e) = self.images.release_layers(container.id) {
+            tracing::warn!("container {}: releasing its image: {e}", container.id);
+        }
         self.discard_files(container);
         if options.volumes {
             self.remove_anonymous_volumes(container).await;
