@@ -46,6 +46,7 @@ impl ImageStore {
         let mut blob = store.files.temporary_file()?;
         let directory = store.files.temporary_layer()?;
         let plan = Plan {
+            known: None,
             keep: Some(&blob.file().try_clone()?),
             extract: Some(&directory.path().join("diff")),
             limits: store.limits,
@@ -118,6 +119,11 @@ fn platform(wanted: Option<&str>) -> Result<(String, String, String)> {
         return Err(Error::invalid("operating system is not supported"));
     }
     Ok((os, architecture, variant))
+}
+
+/// This machine's architecture in Go's words.
+pub(crate) fn host_architecture() -> String {
+    normalise(std::env::consts::ARCH)
 }
 
 fn is_word(text: &str) -> bool {

@@ -13,21 +13,29 @@ mod image;
 mod import;
 mod layout;
 mod lease;
+mod load;
 mod pipeline;
 mod records;
 mod recover;
+mod remove;
 mod resolve;
+mod save;
 mod state;
 mod store;
 mod sync;
+mod tag;
 pub mod tar;
 
 pub use compression::Compression;
 pub use config::{HealthConfig, HistoryItem, ImageConfig, ImageDocument};
 pub use image::{Image, ImageId, Layer};
 pub use import::ImportOptions;
+pub use load::Loaded;
+pub use remove::{Deleted, InUse, RemoveOptions, Users};
 pub use resolve::import_name;
+pub use save::SavePlan;
 pub use store::{ImageStore, Moved};
+pub use tag::{HistoryEntry, Tagged};
 
 /// What a long operation tells while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -66,7 +66,7 @@ fn restore(files: &Files, limits: Limits, id: &str, record: &ImageRecord, sound:
         }
         drop(files.discard_layer(layer.chain_id.hex()));
         let fresh = files.temporary_layer()?;
-        let plan = Plan { keep: None, extract: Some(&fresh.path().join("diff")), limits };
+        let plan = Plan { known: Some(&layer.blob), keep: None, extract: Some(&fresh.path().join("diff")), limits };
         pipeline::run(&mut File::open(files.blob(&layer.blob))?, &plan, &mut |_| ())?;
         fresh.publish(&files.layer(&layer.chain_id))?;
     }

@@ -185,14 +185,16 @@ impl Inner {
         Ok(moved)
     }
 
-    /// Ends one use of each of these files and removes those that nobody needs any more.
+    /// Ends one use of each of these files and removes those that nobody needs any more. Returns the chain ids of the
+    /// removed layers.
     pub(crate) fn release<'a>(
         &self,
         blobs: impl IntoIterator<Item = &'a Digest>,
         layers: impl IntoIterator<Item = &'a Digest>,
-    ) {
+    ) -> Vec<Digest> {
         let mut state = self.write_state();
         let mut discarded = Vec::new();
+        let mut removed = Vec::new();
         for blob in blobs {
             if state.uses.blobs().remove(blob) {
                 discarded.extend(self.files.discard_blob(blob.hex()));
@@ -201,15 +203,18 @@ impl Inner {
         for layer in layers {
             if state.uses.layers().remove(layer) {
                 discarded.extend(self.files.discard_layer(layer.hex()));
+                removed.push(layer.clone());
             }
         }
         // Deleting a large tree takes time, which nobody else should wait for.
         drop(state);
         drop(discarded);
+        removed
     }
 
-    pub(crate) fn release_record(&self, id: &ImageId, record: &ImageRecord) {
-        self.release(record.blobs(id), record.layers.iter().map(|l| &l.chain_id));
+    /// Ends an image's uses; the removed layers come the top first.
+    pub(crate) fn release_record(&self, id: &ImageId, record: &ImageRecord) -> Vec<Digest> {
+        self.release(record.blobs(id), record.layers.iter().rev().map(|l| &l.chain_id))
     }
 
     /// Whether a container stands on the image.

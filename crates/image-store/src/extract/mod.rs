@@ -12,6 +12,7 @@ mod names;
 
 pub use apply::{Extracted, extract};
 pub use error::ExtractError;
+pub(crate) use names::{clean, split};
 
 /// Bounds on what one layer may ask for.
 #[derive(Debug, Clone, Copy)]

@@ -23,7 +23,7 @@ pub(super) enum Role<'a> {
 
 /// A cleaned name relative to the layer's root: no empty, `.` or `..` components. An absolute name is taken as
 /// relative to the root, as Docker does and archives from some builders need.
-pub(super) fn clean(name: &[u8]) -> Result<Vec<u8>, ExtractError> {
+pub(crate) fn clean(name: &[u8]) -> Result<Vec<u8>, ExtractError> {
     if name.contains(&0) {
         return Err(ExtractError::Name(lossy(name)));
     }
@@ -39,7 +39,7 @@ pub(super) fn clean(name: &[u8]) -> Result<Vec<u8>, ExtractError> {
 }
 
 /// Parent and last component of a cleaned name.
-pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&b| b == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (b"", path),

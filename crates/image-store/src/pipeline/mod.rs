@@ -31,6 +31,8 @@ pub(crate) struct Layer {
 
 /// What to do with a stream.
 pub(crate) struct Plan<'a> {
+    /// The digest of the bytes as they come, where it is known already.
+    pub(crate) known: Option<&'a Digest>,
     /// Where the bytes go as they came.
     pub(crate) keep: Option<&'a File>,
     /// The empty directory to extract into.
@@ -47,10 +49,10 @@ pub(crate) fn run(body: &mut dyn Read, plan: &Plan<'_>, progress: &mut dyn FnMut
         let (to_keeper, kept) = link();
         let (to_decoder, encoded) = link();
         let (to_extractor, archive) = link();
-        let keeper = plan.keep.map(|file| scope.spawn(move || stages::keep(kept, file)));
+        let keeper = plan.keep.map(|file| scope.spawn(move || stages::keep(kept, Some(file))));
         let plain = compression == Compression::None;
-        // Without a keeper nobody digests a plain stream on the way, so the decoding stage does.
-        let decode = !plain || keeper.is_none();
+        // A plain stream that nobody else digests is digested by the decoding stage.
+        let decode = !plain || (keeper.is_none() && plan.known.is_none());
         let (decoder, archive) = if decode {
             let pool = pool.clone();
             let limits = plan.limits;
@@ -76,8 +78,23 @@ pub(crate) fn run(body: &mut dyn Read, plan: &Plan<'_>, progress: &mut dyn FnMut
         let decoded = decoder.map(|thread| join(thread.join())).transpose();
         let extracted = extractor.map(|thread| join(thread.join())).transpose();
         let (blob_size, kept, decoded, extracted) = settle(received, kept, decoded, extracted)?;
-        let diff_id = decoded.or_else(|| kept.clone()).ok_or_else(|| Error::internal("nothing digested the layer"))?;
+        let digested = decoded.or_else(|| kept.clone()).or_else(|| plan.known.cloned());
+        let diff_id = digested.ok_or_else(|| Error::internal("nothing digested the layer"))?;
         Ok(Layer { blob: kept, blob_size, compression, diff_id, extracted })
+    })
+}
+
+/// Digests `body` and keeps it in `file`, without looking into it.
+pub(crate) fn spool(body: &mut dyn Read, file: Option<&File>) -> Result<(Digest, u64)> {
+    let pool = Pool::new();
+    let first = stages::fill(&pool, body).map_err(|e| unreadable(&e))?;
+    thread::scope(|scope| {
+        let (to_keeper, stream) = link();
+        let keeper = scope.spawn(move || stages::keep(stream, file));
+        let received = stages::receive(body, first, &pool, vec![to_keeper], &mut |_| ());
+        let kept = join(keeper.join()).map(Some);
+        let (size, digest, ..) = settle(received, kept, Ok(None), Ok(None))?;
+        Ok((digest.ok_or_else(|| Error::internal("nothing digested the file"))?, size))
     })
 }
 

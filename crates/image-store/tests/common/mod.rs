@@ -8,17 +8,17 @@ use gantry_state_db::Db;
 use std::{fs, path::PathBuf};
 use tempfile::TempDir;
 
-pub struct Bench {
-    pub dir: TempDir,
-    pub store: ImageStore,
+pub(crate) struct Bench {
+    pub(crate) dir: TempDir,
+    pub(crate) store: ImageStore,
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_limits(Limits::default())
     }
 
-    pub fn with_limits(limits: Limits) -> Self {
+    pub(crate) fn with_limits(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(&dir.path().join("state.db")).unwrap();
         let store = ImageStore::open_with_limits(dir.path(), db, limits).unwrap();
@@ -26,7 +26,7 @@ impl Bench {
     }
 
     /// Closes the store and opens it again, as a new process would.
-    pub fn reopen(self) -> Self {
+    pub(crate) fn reopen(self) -> Self {
         let Self { dir, store } = self;
         store.flush();
         drop(store);
@@ -35,18 +35,18 @@ impl Bench {
         Self { dir, store }
     }
 
-    pub fn import(&self, archive: &[u8], name: &str) -> Result<ImageId> {
+    pub(crate) fn import(&self, archive: &[u8], name: &str) -> Result<ImageId> {
         let options = ImportOptions { name: import_name(name, "")?, source: "-".into(), ..ImportOptions::default() };
         self.store.import(&mut &archive[..], options, &mut |_| ())
     }
 
     /// The directory of an image's only layer.
-    pub fn tree(&self, id: &ImageId) -> PathBuf {
+    pub(crate) fn tree(&self, id: &ImageId) -> PathBuf {
         self.store.rootfs_of(id).unwrap().remove(0)
     }
 
     /// Files that are there although no image is.
-    pub fn leftovers(&self) -> Vec<String> {
+    pub(crate) fn leftovers(&self) -> Vec<String> {
         let list = |path: &str| {
             let entries = fs::read_dir(self.dir.path().join(path)).unwrap();
             entries.map(move |e| format!("{path}/{}", e.unwrap().file_name().to_string_lossy())).collect::<Vec<_>>()
@@ -56,12 +56,12 @@ impl Bench {
 }
 
 /// A file in an archive that a test builds.
-pub fn file(builder: &mut tar::Builder<Vec<u8>>, path: &str, contents: &[u8]) {
+pub(crate) fn file(builder: &mut tar::Builder<Vec<u8>>, path: &str, contents: &[u8]) {
     let mut header = header(tar::EntryType::Regular, contents.len() as u64);
     builder.append_data(&mut header, path, contents).unwrap();
 }
 
-pub fn header(kind: tar::EntryType, size: u64) -> tar::Header {
+pub(crate) fn header(kind: tar::EntryType, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_size(size);
@@ -73,7 +73,7 @@ pub fn header(kind: tar::EntryType, size: u64) -> tar::Header {
 }
 
 /// An archive with one file of this content.
-pub fn small(content: &str) -> Vec<u8> {
+pub(crate) fn small(content: &str) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     file(&mut builder, "file", content.as_bytes());
     builder.into_inner().unwrap()
