@@ -136,15 +136,19 @@ fn settings(name: &str, owned: bool, config: &Config) -> Result<()> {
     if config.ip_forward {
         sysctl::set("ipv4/ip_forward", "1")?;
     }
+    let wish = |key: String, without: &str| {
+        if let Err(e) = sysctl::set(&key, "1") {
+            tracing::warn!("{without}: {e}");
+        }
+    };
     if config.firewall {
-        // Lets the host's programs reach published ports by 127.0.0.1. What that opens, the firewall's guard
-        // chain closes.
-        sysctl::set(&format!("ipv4/conf/{name}/route_localnet"), "1")?;
+        // What that opens, the firewall's guard chain closes.
+        wish(format!("ipv4/conf/{name}/route_localnet"), "published ports do not answer on 127.0.0.1");
     }
     // The network has no IPv6, and a container must not give the host any by router advertisements
     // (CVE-2020-13401). A kernel without IPv6 has no such setting.
     if owned && std::path::Path::new("/proc/sys/net/ipv6").exists() {
-        sysctl::set(&format!("ipv6/conf/{name}/disable_ipv6"), "1")?;
+        wish(format!("ipv6/conf/{name}/disable_ipv6"), "containers can send router advertisements to the host");
     }
     Ok(())
 }

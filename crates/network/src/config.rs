@@ -24,7 +24,9 @@ pub struct Config {
     pub ip_forward: bool,
     /// Whether containers reach the outside under the host's address (`--ip-masq`).
     pub ip_masq: bool,
-    /// Whether containers of the default network reach each other (`--icc`).
+    /// Whether containers of the default network reach each other (`--icc`). When they do not, their bridge ports
+    /// are isolated, which needs no firewall and covers every protocol; on a host with br_netfilter, where the bridge
+    /// itself turns translated packets round, that includes each other's published ports.
     pub icc: bool,
     /// The host address of published ports that name none (`--ip`).
     pub default_bind_ip: IpAddr,

@@ -6,7 +6,9 @@ use gantry_linux::netlink::nft::{self, Transaction};
 use gantry_linux::netlink::{Batch, route};
 use gantry_network::{AddressPool, BridgeChoice, Config, Error, MacAddr, Manager};
 use lab::{HOST, Lab, Namespace, index, tcp};
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -228,4 +230,30 @@ fn a_failed_attach() {
     let namespace = Namespace::new();
     lab.host.run(|| manager.attach(&allocation.endpoint, namespace.fd())).unwrap();
     assert!(namespace.links().contains(&"eth0".to_owned()));
+}
+
+/// Eight clients at once, each starting and ending containers with the same port of its own.
+#[test]
+fn many_at_once() {
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    let settled = lab.host.links();
+    let alive = Mutex::new(HashSet::new());
+    let client = &|port: u16| {
+        for _ in 0..20 {
+            let container = lab.start(&manager, vec![tcp(port, 80)]);
+            assert!(alive.lock().unwrap().insert(container.endpoint.ip), "an address given out twice");
+            assert!(container.namespace.cannot_reach(container.endpoint.gateway, 1), "refused");
+            // Off the list first: as soon as it is released, another client may get it.
+            alive.lock().unwrap().remove(&container.endpoint.ip);
+            lab.host.run(|| manager.release(&container.endpoint)).unwrap();
+        }
+    };
+    thread::scope(|scope| {
+        for port in 8000..8008 {
+            scope.spawn(move || client(port));
+        }
+    });
+    assert!(eventually(|| lab.host.links() == settled));
+    assert!(lab.host.run(|| manager.remove_if_unused()).unwrap());
 }

@@ -108,3 +108,19 @@ fn read_name(message: &Message<'_>) -> Option<Name> {
     let copy = |kind| attrs.get(kind).map(|a| a.value.to_vec());
     Some(Name { original: copy(CTA_TUPLE_ORIG)?, id: copy(CTA_ID), zone: copy(CTA_ZONE) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::noise;
+    use super::{IPV4, SUBSYSTEM, read_flow, read_name};
+
+    #[test]
+    fn hostile_flows() {
+        let mut named = 0;
+        noise::messages(SUBSYSTEM << 8, IPV4.len(), |m| {
+            let _ = read_flow(m);
+            named += usize::from(read_name(m).is_some());
+        });
+        assert!(named > 0, "some of the noise looks like flows");
+    }
+}

@@ -12,6 +12,8 @@ pub mod container;
 mod message;
 pub mod namespace;
 pub mod nft;
+#[cfg(test)]
+mod noise;
 pub mod route;
 mod socket;
 

@@ -201,13 +201,17 @@ impl<'t> Transaction<'t> {
     /// Makes a set or map, if it is missing.
     pub fn add_set(&mut self, set: Set<'_>) {
         const NFTA_SET_FLAGS: u16 = 3;
+        const NFTA_SET_USERDATA: u16 = 13;
         const NFT_SET_MAP: u32 = 8;
         let table = self.table;
         self.sets += 1;
         let id = self.sets;
         let (key_type, key_len) = concatenation(set.key);
+        // How `nft` is to print the keys: type 0, four bytes, 1 for the machine's byte order and 2 for the network's.
+        let byte_order = if set.key == [Type::Ifname] { 1u8 } else { 2 };
         self.op(NEWSET, CREATE, |a| {
             a.text(1, table).text(2, set.name).be32(4, key_type).be32(5, key_len).be32(10, id);
+            a.bytes(NFTA_SET_USERDATA, &[0, 4, byte_order, 0, 0, 0]);
             if !set.data.is_empty() {
                 let (data_type, data_len) = concatenation(set.data);
                 a.be32(NFTA_SET_FLAGS, NFT_SET_MAP).be32(6, data_type).be32(7, data_len);
@@ -245,7 +249,13 @@ impl<'t> Transaction<'t> {
         // Not on the message that ends the batch: kernels before 6.10 do not answer that one.
         self.batch.flag_last(ACK);
         self.batch.message(BATCH_END, 0, &[0, 0, 0, SUBSYSTEM as u8], |_| ());
-        socket.transact(&mut self.batch)
+        loop {
+            match socket.transact(&mut self.batch) {
+                // The thread got a signal: the kernel has done nothing of it.
+                Err(e) if e.errno() == Some(Errno::INTR) => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     fn elements(&mut self, kind: u16, flags: u16, set: &str, elements: &[Element]) {

@@ -126,3 +126,18 @@ fn read_route(message: &Message<'_>) -> Option<Route> {
 fn text(attrs: &Attributes<'_>, kind: u16) -> Option<String> {
     attrs.get(kind).and_then(|a| a.text()).map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::noise;
+    use super::{IFADDR, IFINFO, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE, RTMSG, read_address, read_link, read_route};
+
+    #[test]
+    fn hostile_objects() {
+        let mut read = [0; 3];
+        noise::messages(RTM_NEWLINK, IFINFO, |m| read[0] += usize::from(read_link(m).is_some()));
+        noise::messages(RTM_NEWADDR, IFADDR, |m| read[1] += usize::from(read_address(m).is_some()));
+        noise::messages(RTM_NEWROUTE, RTMSG, |m| read[2] += usize::from(read_route(m).is_some()));
+        assert!(read.iter().all(|n| *n > 0), "some of the noise makes objects: {read:?}");
+    }
+}
