@@ -4,7 +4,7 @@ use crate::version::VERSION;
 use crate::{Engine, host};
 use gantry_api_types::SystemInfo;
 use gantry_api_types::info::{Commit, FirewallInfo, IndexInfo, PluginsInfo, RegistryServiceConfig, RuntimeInfo, SwarmInfo};
-use gantry_model::{ContainerStatus, Timestamp};
+use gantry_model::{ContainerStatus, Result, Timestamp};
 use gantry_runtime::cgroup::Support;
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ pub(crate) const RUNTIME: &str = "runc";
 
 impl Engine {
     /// Everything about the engine and its host.
-    pub fn info(&self) -> SystemInfo {
+    pub async fn info(&self) -> Result<SystemInfo> {
         let config = &self.config;
         let support = self.cgroups.support();
         let count = self.count_containers();
         let (operating_system, os_version) = host::operating_system();
         let reloadable = self.reloadable();
-        SystemInfo {
+        Ok(SystemInfo {
             id: self.engine_id.clone(),
             containers: count.all,
             containers_running: count.running,
@@ -84,7 +84,7 @@ impl Engine {
             cdi_spec_dirs: Vec::new(),
             discovered_devices: None,
             warnings: warnings(&support, &config.info.warnings),
-        }
+        })
     }
 
     fn count_containers(&self) -> Count {
