@@ -1,0 +1,55 @@
+"""Deviations from the specification that are known and wanted, each with its reason.
+
+`engine` is who may deviate: "reference" for what Docker 20.10 does and Gantry must not, "both" for what Docker
+does and clients have come to need, "gantry" for what only we do.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """One deviation; `where` and `what` are searched for as regular expressions."""
+
+    engine: str
+    where: str
+    what: str
+    reason: str
+
+    def covers(self, engine, where, what):
+        return self.engine in (engine, "both") and re.search(self.where, where) and re.search(self.what, what)
+
+
+ALLOWED = [
+    Allowed("both", r" v1\.25 ", r"^(unknown|missing|null|type|enum|status|content-type) ",
+            "the file of 1.25 was written after the fact and lacks most of what engines of its time sent"),
+    Allowed("reference", r" v1\.35 ", r"^unknown ", "20.10 sends its newest fields to clients of every version"),
+    Allowed("reference", r" /images/json ", r"^null at /\d+/(Labels|RepoDigests|RepoTags):",
+            "20.10 sends a nil map or slice as null although the file says it is never null"),
+    Allowed("both", r" /events ", r"^unknown at /(status|id|from):",
+            "the events of old; Docker sends them beside the new ones up to 1.51 and clients read them"),
+    Allowed("both", r" v1\.25 .* 400$", r"^json .*client version 1\.11 is too old",
+            "errors were plain text before 1.24, so this is the form that such a client understands"),
+    Allowed("both", r" /containers/\{id\}/((un)?pause|resize|top|attach) 409$", r"^status ",
+            "a container in the wrong state is a conflict, as it is for start and kill"),
+    Allowed("reference", r" /containers/\{id\}/attach 4\d\d$", r"^(json|content-type) ",
+            "20.10 writes these errors as plain text into the hijacked connection"),
+    Allowed("both", r" /exec/\{id\}/start 101$", r"^status ",
+            "the upgrade that attach declares is answered to exec as well"),
+    Allowed("reference", r" /exec/\{id\}/start 500$", r"^status ", "20.10 takes what the host lacks for its own fault"),
+    Allowed("both", r" /volumes/create 404$", r"^status ", "the driver that was asked for does not exist"),
+    Allowed("both", r" /exec/\{id\}/json ", r"^null at /ExitCode:", "a Go pointer: null until it has ended"),
+    Allowed("both", r" /containers/\{id\}/logs 501$", r"^status ", "the driver cannot read, which is not implemented"),
+    Allowed("both", r" /volumes", r"^null at (/Volumes/\d+)?/(Labels|Options):",
+            "Docker sends null for a volume without labels or options, and clients compare with it"),
+    Allowed("both", r" /images/(json|get|\{name\}/get) 404$", r"^status ",
+            "an image that does not exist is 404 everywhere, also where the file mentions 500 alone"),
+    Allowed("both", r" /containers/\{id\}/json ", r"^null at /HostConfig/(MemorySwappiness|OomKillDisable|PidsLimit):",
+            "Go pointers: null means unset, and clients tell it from 0"),
+]
+
+
+def allowed(engine, where, finding):
+    """Whether a finding is on the list."""
+    return any(entry.covers(engine, where, str(finding)) for entry in ALLOWED)

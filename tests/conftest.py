@@ -1,0 +1,133 @@
+"""Options and fixtures of all end-to-end tests: one suite, two engines."""
+
+import pytest
+
+from harness import cli, rootfs
+from harness.engine import VERSIONS, Engine
+
+
+def pytest_addoption(parser):
+    parser.addoption("--engine", choices=["gantry", "reference"], default="gantry",
+                     help="the engine to test: ours, or the dockerd that is installed")
+    parser.addoption("--crash-rounds", type=int, default=100, help="how many times the crash test kills the daemon")
+
+
+def pytest_generate_tests(metafunc):
+    """`version`: each API version to try on this engine. `docker_path`: each docker command."""
+    if "version" in metafunc.fixturenames:
+        metafunc.parametrize("version", VERSIONS[metafunc.config.getoption("engine")])
+    if "docker_path" in metafunc.fixturenames:
+        found = cli.installed()
+        metafunc.parametrize("docker_path", list(found.values()), ids=list(found))
+
+
+def pytest_collection_modifyitems(config, items):
+    """A known difference turns the expectation round: the test must fail on the engine that differs."""
+    kind = config.getoption("engine")
+    for item in items:
+        for marker in item.iter_markers("differs"):
+            if kind in marker.kwargs:
+                item.add_marker(pytest.mark.xfail(reason=marker.kwargs[kind], strict=True))
+
+
+class Shared:
+    """The worker's engine, made at first use and again after a test broke it."""
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.engine = None
+
+    def get(self):
+        if self.engine is not None and self.engine.process.poll() is not None:
+            self.close()
+        if self.engine is None:
+            self.engine = Engine(self.kind)
+            self.engine.load_images()
+        return self.engine
+
+    def close(self):
+        if self.engine is not None:
+            self.engine.close()
+            self.engine = None
+
+
+@pytest.fixture(scope="session")
+def engine_kind(request):
+    """"gantry" or "reference"."""
+    return request.config.getoption("engine")
+
+
+@pytest.fixture(scope="session")
+def shared_engine(engine_kind):
+    holder = Shared(engine_kind)
+    yield holder
+    holder.close()
+
+
+@pytest.fixture
+def engine(request, shared_engine):
+    """The worker's engine, clean before and after."""
+    found = shared_engine.get()
+    found.recorder.drain()
+    request.node.engine = found
+    yield found
+    try:
+        found.remove_everything()
+    except Exception:
+        shared_engine.close()
+        raise
+
+
+@pytest.fixture
+def own_engine(request, engine_kind):
+    """Makes engines for one test that kills, restarts or configures them."""
+    made = []
+
+    def make(*arguments, images=True):
+        engine = Engine(engine_kind, arguments)
+        made.append(engine)
+        request.node.engine = engine
+        if images:
+            engine.load_images()
+        return engine
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture
+def api(engine):
+    return engine.api
+
+
+@pytest.fixture
+def docker(engine, docker_path):
+    """One of the installed docker commands."""
+    return cli.Cli(docker_path, engine)
+
+
+@pytest.fixture(scope="session")
+def debian_tar():
+    return rootfs.debian()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """A test also fails when an answer it caused is not what the specification of its version says."""
+    result = yield
+    engine = getattr(pyfuncitem, "engine", None)
+    if engine is not None:
+        findings = engine.recorder.drain()
+        if findings:
+            pytest.fail("answers that differ from their OpenAPI:\n" + "\n".join(findings), pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    engine = getattr(item, "engine", None)
+    if report.failed and engine is not None:
+        report.sections.append(("engine log", engine.log_tail()))
+    return report
