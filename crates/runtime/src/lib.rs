@@ -14,5 +14,7 @@ pub mod failure;
 mod init;
 pub mod overlay;
 mod rootfs;
+#[cfg(feature = "daemon")]
+pub mod seccomp;
 pub mod spawn;
 pub mod spec;
