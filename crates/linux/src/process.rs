@@ -92,12 +92,14 @@ pub fn install_fd(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
 
 /// Every signal gets its default action and none is blocked, as a new program expects.
 pub fn reset_signals() {
-    // SAFETY: zero is SIG_DFL with no flags; installing it runs no code. Signals that cannot be
-    // changed make `sigaction` fail, which is meant to be ignored.
+    // The C library keeps some real-time signals to itself, but an ignored one is inherited all the
+    // same: the system call is asked directly. Four words: handler, flags, restorer, mask.
+    let default = [0u64; 4];
+    // SAFETY: zero is SIG_DFL with no flags, in the kernel's layout; installing it runs no code.
+    // Signals that cannot be changed fail, which is meant to be ignored.
     unsafe {
-        let default: libc::sigaction = std::mem::zeroed();
         for signal in 1..=64 {
-            libc::sigaction(signal, &raw const default, ptr::null_mut());
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null_mut::<u64>(), size_of::<u64>());
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);

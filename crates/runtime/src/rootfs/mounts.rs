@@ -3,9 +3,10 @@
 use super::resolve::{Make, Root};
 use super::{cgroup_mounts, tree};
 use crate::cgroup::Cgroup;
-use crate::failure::{OrFail, Result, Stage};
+use crate::failure::{Failure, OrFail, Result, Stage};
 use crate::spec::{Mount, MountSource, Namespace, Plan};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -38,7 +39,7 @@ pub(crate) enum Source {
     New,
 }
 
-fn take_bind(path: &Path, recursive: bool) -> std::io::Result<OwnedFd> {
+fn take_bind(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
     // A magic link (`/proc/self/fd/3`) would name something else than the path says.
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let fd = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
@@ -48,19 +49,29 @@ fn take_bind(path: &Path, recursive: bool) -> std::io::Result<OwnedFd> {
 /// Attaches every mount below the root.
 pub(crate) fn attach_all(root: &Root, mounts: &[Mount], sources: Vec<Source>) -> Result<()> {
     for (mount, source) in mounts.iter().zip(sources) {
-        attach(root, mount, source).or_fail(Stage::Mount, || {
-            let what = match &mount.source {
-                MountSource::Bind { path, .. } => path.display().to_string(),
-                MountSource::Fs { kind, .. } => kind.clone(),
-                MountSource::Cgroup => "cgroup".to_owned(),
-            };
-            format!("error mounting {what:?} to rootfs at {:?}", mount.target.display().to_string())
-        })?;
+        attach(root, mount, source).map_err(|e| failure(mount, &e))?;
     }
     Ok(())
 }
 
-fn attach(root: &Root, mount: &Mount, source: Source) -> std::io::Result<()> {
+fn failure(mount: &Mount, error: &io::Error) -> Failure {
+    let target = mount.target.display().to_string();
+    let what = match &mount.source {
+        MountSource::Bind { path, .. } => path.display().to_string(),
+        MountSource::Fs { kind, .. } => kind.clone(),
+        MountSource::Cgroup => "cgroup".to_owned(),
+    };
+    let mut failure = Failure::os(Stage::Mount, format!("error mounting {what:?} to rootfs at {target:?}"), error);
+    if error.raw_os_error() == Some(libc::ENOTDIR) {
+        failure.message.push_str(
+            ": Are you trying to mount a directory onto a file (or vice-versa)? \
+             Check if the specified host path exists and is the expected type",
+        );
+    }
+    failure
+}
+
+fn attach(root: &Root, mount: &Mount, source: Source) -> io::Result<()> {
     match (source, &mount.source) {
         (Source::Bind(tree), MountSource::Bind { recursive_readonly, .. }) => {
             bind(root, mount, &tree, *recursive_readonly)
@@ -72,7 +83,7 @@ fn attach(root: &Root, mount: &Mount, source: Source) -> std::io::Result<()> {
     }
 }
 
-fn bind(root: &Root, mount: &Mount, source: &OwnedFd, recursive_readonly: bool) -> std::io::Result<()> {
+fn bind(root: &Root, mount: &Mount, source: &OwnedFd, recursive_readonly: bool) -> io::Result<()> {
     let is_dir = FileType::from_raw_mode(rustix::fs::fstat(source)?.st_mode) == FileType::Directory;
     let target = root.ensure(&mount.target, if is_dir { Make::Directory } else { Make::File })?;
     tree::set_flags(source.as_fd(), mount.flags, recursive_readonly)?;
@@ -81,7 +92,7 @@ fn bind(root: &Root, mount: &Mount, source: &OwnedFd, recursive_readonly: bool) 
     tree::set_propagation(source.as_fd(), mount.propagation)
 }
 
-fn filesystem(root: &Root, mount: &Mount, kind: &str, options: &[String]) -> std::io::Result<()> {
+fn filesystem(root: &Root, mount: &Mount, kind: &str, options: &[String]) -> io::Result<()> {
     let target = if matches!(kind, "proc" | "sysfs") {
         // Whoever decides where /proc is decides what label and sysctl writes mean (CVE-2019-19921):
         // it must be a real directory, reached without a link.

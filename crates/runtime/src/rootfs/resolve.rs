@@ -58,9 +58,11 @@ impl Root {
         }
     }
 
-    /// Opens `path` as `O_PATH`, making what is missing of it. `made` tells whether the last part was missing.
+    /// Opens `path` as `O_PATH`, making what is missing of it. Where a directory is wanted, only one
+    /// will do; what is there for a file may be anything.
     pub(crate) fn ensure(&self, path: &Path, make: Make) -> io::Result<OwnedFd> {
-        match self.open(path, OFlags::PATH) {
+        let kind = if make == Make::Directory { OFlags::DIRECTORY } else { OFlags::empty() };
+        match self.open(path, OFlags::PATH | kind) {
             Err(e) if e.raw_os_error() == Some(libc::ENOENT) => self.make(path, make),
             other => other,
         }
@@ -196,6 +198,7 @@ mod tests {
         let error = |p: &str| root.ensure(Path::new(p), Make::Directory).unwrap_err().raw_os_error();
         assert_eq!(error("/loop/x"), Some(libc::ELOOP));
         assert_eq!(error("/file/x"), Some(libc::ENOTDIR));
+        assert_eq!(error("/file"), Some(libc::ENOTDIR));
         assert!(root.ensure(Path::new("/"), Make::Directory).is_ok());
         assert!(root.ensure(Path::new("/../.."), Make::Directory).is_ok());
         assert_eq!(

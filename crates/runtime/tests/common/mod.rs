@@ -13,10 +13,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A temporary root with a plan for it.
-pub struct Fixture {
-    pub dir: tempfile::TempDir,
-    pub plan: Plan,
-    pub seccomp: Vec<u8>,
+pub(crate) struct Fixture {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) plan: Plan,
+    pub(crate) seccomp: Vec<u8>,
 }
 
 fn fs_mount(kind: &str, target: &str, options: &[&str], flags: MountFlags) -> Mount {
@@ -29,7 +29,7 @@ fn fs_mount(kind: &str, target: &str, options: &[&str], flags: MountFlags) -> Mo
 }
 
 /// Docker's mounts in Docker's order.
-pub fn default_mounts() -> Vec<Mount> {
+pub(crate) fn default_mounts() -> Vec<Mount> {
     let none = MountFlags { nosuid: true, nodev: true, noexec: true, ..MountFlags::default() };
     let dev = MountFlags { nosuid: true, strictatime: true, ..MountFlags::default() };
     let pts = MountFlags { nosuid: true, noexec: true, ..MountFlags::default() };
@@ -55,7 +55,7 @@ fn rule(allow: bool, kind: char, major: Option<u32>, minor: Option<u32>, access:
 }
 
 /// Docker's device rules.
-pub fn default_rules() -> Vec<DeviceRule> {
+pub(crate) fn default_rules() -> Vec<DeviceRule> {
     let mut rules =
         vec![rule(false, 'a', None, None, "rwm"), rule(true, 'c', None, None, "m"), rule(true, 'b', None, None, "m")];
     for (major, minor) in [
@@ -80,7 +80,7 @@ fn paths(list: &[&str]) -> Vec<PathBuf> {
 
 impl Fixture {
     /// A busybox root that runs `args`.
-    pub fn new(args: &[&str]) -> Self {
+    pub(crate) fn new(args: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let dir = tempfile::tempdir().expect("a temporary directory");
         for sub in ["lower/bin", "lower/etc", "upper", "work", "root", "state"] {
@@ -154,16 +154,16 @@ impl Fixture {
     }
 
     /// A shell script.
-    pub fn sh(script: &str) -> Self {
+    pub(crate) fn sh(script: &str) -> Self {
         Self::new(&["/bin/sh", "-c", script])
     }
 
-    pub fn cgroup(&self) -> LiveCgroup {
+    pub(crate) fn cgroup(&self) -> LiveCgroup {
         CgroupRoot::detect().expect("hierarchies").cgroup(&self.plan.cgroup.path)
     }
 
     /// Starts it with pipes; fails as the child or the parent says.
-    pub fn start(&self) -> Result<Running, Failure> {
+    pub(crate) fn start(&self) -> Result<Running, Failure> {
         let (out_reader, out) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe");
         let (err_reader, err) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe");
         let stdio = StdioFds { stdin: None, stdout: Some(out), stderr: Some(err) };
@@ -177,12 +177,12 @@ impl Fixture {
     }
 
     /// Runs it to its end: status, stdout, stderr.
-    pub fn run(&self) -> Result<(i32, String, String), Failure> {
+    pub(crate) fn run(&self) -> Result<(i32, String, String), Failure> {
         Ok(self.start()?.finish())
     }
 
     /// Its standard output; must succeed.
-    pub fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         let (status, out, err) = self.run().unwrap_or_else(|f| panic!("{f:?}"));
         assert_eq!(status, 0, "stdout {out:?} stderr {err:?}");
         out
@@ -198,7 +198,7 @@ impl Drop for Fixture {
 }
 
 /// A process of the container `args` with Docker's defaults.
-pub fn process(args: &[&str]) -> ProcessSpec {
+pub(crate) fn process(args: &[&str]) -> ProcessSpec {
     let caps = capabilities::DEFAULT;
     ProcessSpec {
         args: args.iter().map(|a| (*a).to_owned()).collect(),
@@ -217,9 +217,9 @@ pub fn process(args: &[&str]) -> ProcessSpec {
 }
 
 /// A started process with the parent's ends of its stdio.
-pub struct Running {
-    pub child: Child,
-    pub pty: Option<OwnedFd>,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) pty: Option<OwnedFd>,
     stdout: OwnedFd,
     stderr: OwnedFd,
 }
@@ -239,7 +239,7 @@ impl Running {
     }
 
     /// Another process in the same container.
-    pub fn exec(&self, plan: &Plan, process: &ProcessSpec, seccomp: &[u8]) -> Result<Running, Failure> {
+    pub(crate) fn exec(&self, plan: &Plan, process: &ProcessSpec, seccomp: &[u8]) -> Result<Running, Failure> {
         let (out_reader, out) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe");
         let (err_reader, err) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe");
         let stdio = StdioFds { stdin: None, stdout: Some(out), stderr: Some(err) };
@@ -250,7 +250,7 @@ impl Running {
     }
 
     /// Reads everything and reaps.
-    pub fn finish(self) -> (i32, String, String) {
+    pub(crate) fn finish(self) -> (i32, String, String) {
         let mut out = String::new();
         let mut err = String::new();
         if let Some(pty) = self.pty {
@@ -265,14 +265,14 @@ impl Running {
     }
 
     /// Kills and reaps.
-    pub fn kill(self) {
+    pub(crate) fn kill(self) {
         gantry_linux::process::pidfd_kill(self.child.pidfd(), libc::SIGKILL).expect("kill");
         reap(&self.child);
     }
 }
 
 /// Waits for a child's end; its exit status, or 128 + signal.
-pub fn reap(child: &Child) -> i32 {
+pub(crate) fn reap(child: &Child) -> i32 {
     let id = rustix::process::WaitId::PidFd(child.pidfd());
     let options = rustix::process::WaitIdOptions::EXITED;
     let status =
@@ -282,7 +282,7 @@ pub fn reap(child: &Child) -> i32 {
 
 /// Runs named cases one after the other in this single-threaded process, as a shim would; `cargo
 /// test NAME` filters.
-pub fn run_cases(cases: &[(&str, fn())]) {
+pub(crate) fn run_cases(cases: &[(&str, fn())]) {
     let filter: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     if std::env::args().any(|a| a == "--list") {
         return;

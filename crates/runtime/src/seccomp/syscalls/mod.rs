@@ -46,7 +46,7 @@ const IPC: &[(&str, u32)] = &[
 
 /// An ABI that a filter can speak about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Abi {
+pub(super) enum Abi {
     /// Native.
     X86_64,
     /// i386.
