@@ -6,7 +6,7 @@ use crate::recover;
 use crate::volume::Volume;
 use gantry_model::{Id, Timestamp};
 use gantry_state_db::{Batch, Db, Table};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -33,7 +33,9 @@ struct Shared {
 struct Index {
     volumes: BTreeMap<String, Volume>,
     /// Names on their way in or out; whoever put a name here takes it out again.
-    changing: std::collections::HashSet<String>,
+    changing: HashSet<String>,
+    /// Names that are being filled from an image.
+    filling: HashSet<String>,
     /// Creations of containers that are going to use a volume and are not in the registry yet.
     pins: HashMap<String, usize>,
 }
@@ -135,6 +137,20 @@ impl Volumes {
         let staged = Staged { volumes: self.clone(), volume, published: false };
         make_dirs(&self.incoming(staged.name())).map_err(VolumeError::io(staged.name(), "create directory"))?;
         Ok(staged)
+    }
+
+    /// Runs `copy` on the data directory of `name` if it is empty; one caller at a time for a
+    /// volume. What a failed copy has written is removed. The caller pins the volume.
+    pub fn fill_if_empty(&self, name: &str, copy: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
+        let mut index = self.lock();
+        while !index.filling.insert(name.to_owned()) {
+            index = self.0.settled.wait(index).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(index);
+        let filled = fill(&self.mountpoint(name), copy);
+        self.lock().filling.remove(name);
+        self.0.settled.notify_all();
+        filled.map_err(VolumeError::io(name, "copy the image's files"))
     }
 
     /// Keeps `name` from being removed until the pin is dropped.
@@ -267,6 +283,20 @@ fn check(request: CreateRequest) -> Result<Volume> {
         check_options(&name, options)?;
     }
     Ok(Volume { name, created: Timestamp::now(), labels: request.labels, options: request.options, anonymous })
+}
+
+fn fill(data: &Path, copy: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    if fs::read_dir(data)?.next().is_some() {
+        return Ok(());
+    }
+    let copied = copy(data);
+    if copied.is_err() {
+        for entry in fs::read_dir(data)?.flatten() {
+            let dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            drop(if dir { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) });
+        }
+    }
+    copied
 }
 
 /// `dir/_data`, replacing what an earlier attempt left.

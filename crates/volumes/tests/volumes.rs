@@ -96,3 +96,15 @@ fn a_crash_between_two_steps_is_settled() {
     assert!(volumes.mountpoint("lost").exists());
     assert!(!root.join(".new-a1").exists() && !root.join(".old-b1").exists());
 }
+
+#[test]
+fn only_an_empty_volume_is_filled() {
+    let dir = tempfile::tempdir().unwrap();
+    let (volumes, _db) = open(dir.path());
+    volumes.create(named("data")).unwrap();
+    let failing = volumes.fill_if_empty("data", |to| fs::write(to.join("half"), "").and(Err(std::io::ErrorKind::Other.into())));
+    assert!(failing.is_err() && !volumes.mountpoint("data").join("half").exists());
+    volumes.fill_if_empty("data", |to| fs::write(to.join("x"), "1")).unwrap();
+    volumes.fill_if_empty("data", |_| panic!("it is not empty")).unwrap();
+    assert!(volumes.mountpoint("data").join("x").exists());
+}

@@ -1,0 +1,42 @@
+//! The environment of a process.
+
+use crate::container::Record;
+
+/// What the daemon puts before the container's own variables.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The init process' environment in Docker's order; `HOME` comes from the child, which knows the user.
+pub(crate) fn of_container(record: &Record, hostname: &str) -> Vec<String> {
+    let mut env = vec![PATH.to_owned(), format!("HOSTNAME={hostname}")];
+    if record.config.tty {
+        env.push("TERM=xterm".to_owned());
+    }
+    override_with(&mut env, record.config.env.as_deref().unwrap_or_default());
+    env
+}
+
+/// `KEY=value` replaces or appends, `KEY` alone removes.
+pub(crate) fn override_with(env: &mut Vec<String>, overrides: &[String]) {
+    for text in overrides {
+        let key = text.split('=').next().unwrap_or_default();
+        let at = env.iter().position(|have| have.split('=').next() == Some(key));
+        match (at, text.contains('=')) {
+            (Some(at), true) => env[at].clone_from(text),
+            (None, true) => env.push(text.clone()),
+            (Some(at), false) => drop(env.remove(at)),
+            (None, false) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::override_with;
+
+    #[test]
+    fn replaces_appends_and_removes() {
+        let mut env: Vec<String> = ["A=1", "B=2", "C=3"].map(str::to_owned).into();
+        override_with(&mut env, &["B=x=y".to_owned(), "D=".to_owned(), "A".to_owned(), "Z".to_owned()]);
+        assert_eq!(env, ["B=x=y", "C=3", "D="]);
+    }
+}

@@ -1,0 +1,194 @@
+//! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`, written anew at every start.
+
+use super::network::{self, NetworkMode};
+use crate::Engine;
+use crate::container::Record;
+use gantry_model::Result;
+use gantry_model::error::Context;
+use gantry_network::Endpoint;
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+const HOSTS: &str = "127.0.0.1\tlocalhost\n\
+    ::1\tlocalhost ip6-localhost ip6-loopback\n\
+    fe00::0\tip6-localnet\n\
+    ff00::0\tip6-mcastprefix\n\
+    ff02::1\tip6-allnodes\n\
+    ff02::2\tip6-allrouters\n";
+
+/// Where a host's resolver keeps the true servers when `/etc/resolv.conf` names only itself.
+const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+
+/// Docker's servers for a host whose own cannot be reached from a container.
+const FALLBACK: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
+
+/// Writes the files below the container's data directory. A container that shares another one's
+/// network uses that one's files.
+pub(crate) fn write(engine: &Engine, record: &Record, endpoint: Option<&Endpoint>) -> Result<()> {
+    let mode = network::mode(record)?;
+    if matches!(mode, NetworkMode::Container(_)) {
+        return Ok(());
+    }
+    let dirs = engine.dirs(&record.id);
+    let host = mode == NetworkMode::Host;
+    put(&dirs.hostname(), &format!("{}\n", record.config.hostname))?;
+    let gateway = engine.network.default_bridge().map(|b| b.gateway.to_string());
+    put(&dirs.hosts(), &hosts(record, endpoint, host, gateway.as_deref()))?;
+    put(&dirs.resolv_conf(), &resolv_conf(&Servers::of(engine, record), host))
+}
+
+/// In place: a running container has the file itself mounted, not its name.
+fn put(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(path)
+        .context(path.display())?;
+    file.write_all(text.as_bytes()).context(path.display())?;
+    // Whatever the daemon's umask is: every user of the container reads them.
+    file.set_permissions(fs::Permissions::from_mode(0o644)).context(path.display())
+}
+
+fn hosts(record: &Record, endpoint: Option<&Endpoint>, host: bool, gateway: Option<&str>) -> String {
+    let mut text = match fs::read_to_string("/etc/hosts") {
+        Ok(text) if host => text,
+        _ => HOSTS.to_owned(),
+    };
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    for extra in record.host_config.extra_hosts.iter().flatten() {
+        // Checked when the container was created.
+        let Some((name, address)) = extra.split_once(':').or_else(|| extra.split_once('=')) else { continue };
+        let address = if address == "host-gateway" { gateway.unwrap_or_default() } else { address };
+        let _ = writeln!(text, "{}\t{name}", address.trim_matches(['[', ']']));
+    }
+    if let Some(endpoint) = endpoint {
+        let _ = writeln!(text, "{}\t{}", endpoint.ip, host_names(record));
+    }
+    text
+}
+
+/// The full name first, then its first part.
+fn host_names(record: &Record) -> String {
+    let config = &record.config;
+    let full = match config.domainname.as_str() {
+        "" => config.hostname.clone(),
+        domain => format!("{}.{domain}", config.hostname),
+    };
+    match full.split_once('.') {
+        Some((short, _)) => format!("{full} {short}"),
+        None => full,
+    }
+}
+
+/// What the container or else the daemon says about name resolution; empty leaves it to the host's file.
+struct Servers {
+    servers: Vec<String>,
+    search: Vec<String>,
+    options: Vec<String>,
+}
+
+impl Servers {
+    fn of(engine: &Engine, record: &Record) -> Self {
+        let choose = |own: &Option<Vec<String>>, daemon: &[String]| match own.as_deref() {
+            Some(own) if !own.is_empty() => own.to_vec(),
+            _ => daemon.to_vec(),
+        };
+        let (host, config) = (&record.host_config, &engine.config);
+        Self {
+            servers: choose(&host.dns, &config.dns),
+            search: choose(&host.dns_search, &config.dns_search),
+            options: choose(&host.dns_options, &config.dns_opts),
+        }
+    }
+}
+
+fn resolv_conf(wanted: &Servers, host: bool) -> String {
+    let mut text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    // The stub on 127.0.0.53 cannot be reached from another network namespace.
+    let servers = words(&text, "nameserver");
+    if !host && servers.len() == 1 && servers[0] == "127.0.0.53" {
+        text = fs::read_to_string(RESOLVED).unwrap_or(text);
+    }
+    build_resolv_conf(&text, wanted, host)
+}
+
+fn build_resolv_conf(text: &str, wanted: &Servers, host: bool) -> String {
+    let Servers { servers, search, options } = wanted;
+    if host && servers.is_empty() && search.is_empty() && options.is_empty() {
+        return text.to_owned();
+    }
+    let choose = |own: &[String], key: &str| if own.is_empty() { words(text, key) } else { own.to_vec() };
+    let mut servers = choose(servers, "nameserver");
+    if wanted.servers.is_empty() && !host {
+        servers.retain(|s| !is_loopback(s));
+        if servers.is_empty() {
+            servers = FALLBACK.map(str::to_owned).into();
+        }
+    }
+    let mut built = String::new();
+    let search = choose(search, "search");
+    if !search.is_empty() && search != ["."] {
+        let _ = writeln!(built, "search {}", search.join(" "));
+    }
+    for server in servers {
+        let _ = writeln!(built, "nameserver {server}");
+    }
+    let options = choose(options, "options");
+    if !options.is_empty() {
+        let _ = writeln!(built, "options {}", options.join(" "));
+    }
+    built
+}
+
+/// The values of `key`: every server; of search and options, as in resolv.conf(5), the last line.
+fn words(text: &str, key: &str) -> Vec<String> {
+    let lines = text.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        (words.next() == Some(key)).then(|| words.map(str::to_owned).collect::<Vec<_>>())
+    });
+    match key {
+        "nameserver" => lines.filter_map(|line| line.into_iter().next()).collect(),
+        _ => lines.last().unwrap_or_default(),
+    }
+}
+
+fn is_loopback(server: &str) -> bool {
+    let address = server.split('%').next().unwrap_or_default();
+    address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(servers: &[&str], search: &[&str]) -> Servers {
+        let list = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
+        Servers { servers: list(servers), search: list(search), options: Vec::new() }
+    }
+
+    #[test]
+    fn resolv_conf_of_a_container() {
+        let host =
+            "# made by somebody\nnameserver 127.0.0.1\nnameserver 10.0.0.1\nsearch a\nsearch b c\noptions ndots:2\n";
+        assert_eq!(
+            build_resolv_conf(host, &servers(&[], &[]), false),
+            "search b c\nnameserver 10.0.0.1\noptions ndots:2\n"
+        );
+        assert_eq!(build_resolv_conf(host, &servers(&[], &[]), true), host);
+        assert_eq!(
+            build_resolv_conf(host, &servers(&["1.1.1.1"], &["."]), false),
+            "nameserver 1.1.1.1\noptions ndots:2\n"
+        );
+        assert_eq!(
+            build_resolv_conf("nameserver ::1\n", &servers(&[], &[]), false),
+            "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+        );
+    }
+}

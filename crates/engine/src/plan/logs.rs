@@ -1,0 +1,210 @@
+//! `LogConfig`: which driver, and what the shim is told about it.
+//!
+//! The drivers are `json-file`, `none` and `local`, which is kept in the same files as `json-file`
+//! with the bounds of Docker's `local`: its files are nobody's business but the engine's.
+
+use crate::config::Config;
+use crate::container::{Dirs, Record};
+use gantry_api_types::{ContainerConfig, LogConfig};
+use gantry_model::{Error, Result};
+use gantry_runtime::spec::LogPlan;
+use std::collections::BTreeMap;
+
+/// Options of `json-file`.
+const JSON_FILE: [&str; 10] = [
+    "max-file",
+    "max-size",
+    "compress",
+    "labels",
+    "labels-regex",
+    "env",
+    "env-regex",
+    "tag",
+    "mode",
+    "max-buffer-size",
+];
+const LOCAL: [&str; 5] = ["max-file", "max-size", "compress", "mode", "max-buffer-size"];
+
+/// Fills in the daemon's driver and its options where the client names none, and checks the outcome.
+pub(crate) fn resolve(wanted: &LogConfig, config: &Config) -> Result<LogConfig> {
+    let default = if config.log_driver.is_empty() { "json-file" } else { &config.log_driver };
+    let mut resolved = wanted.clone();
+    if resolved.r#type.is_empty() {
+        default.clone_into(&mut resolved.r#type);
+    }
+    let options = resolved.config.get_or_insert_default();
+    if resolved.r#type == default {
+        for (key, value) in &config.log_opts {
+            options.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    check(&resolved.r#type, options)?;
+    Ok(resolved)
+}
+
+fn check(driver: &str, options: &BTreeMap<String, String>) -> Result<()> {
+    let known: &[&str] = match driver {
+        "json-file" => &JSON_FILE,
+        "local" => &LOCAL,
+        "none" => return Ok(()),
+        _ => {
+            return Err(Error::invalid(format!(
+                "error looking up logging plugin {driver}: plugin {driver:?} not found"
+            )));
+        }
+    };
+    if let Some(mode) = options.get("mode")
+        && !matches!(mode.as_str(), "" | "blocking" | "non-blocking")
+    {
+        return Err(Error::invalid(format!("logger: logging mode not supported: {mode}")));
+    }
+    if let Some(key) = options.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(Error::invalid(format!("unknown log opt '{key}' for {driver} log driver")));
+    }
+    rotation(driver, options).map(drop)
+}
+
+struct Rotation {
+    max_size: Option<u64>,
+    max_file: u32,
+    compress: bool,
+}
+
+fn rotation(driver: &str, options: &BTreeMap<String, String>) -> Result<Rotation> {
+    let local = driver == "local";
+    let max_size = match options.get("max-size").map(String::as_str) {
+        None if local => Some(20_000_000),
+        None | Some("" | "-1") => None,
+        Some(text) => Some(parse_size(text).ok_or_else(|| Error::invalid(format!("invalid size: '{text}'")))?),
+    };
+    let max_file = match options.get("max-file") {
+        None => {
+            if local {
+                5
+            } else {
+                1
+            }
+        }
+        Some(text) => {
+            let number = text.parse::<u32>();
+            let number = number.map_err(|_| Error::invalid(format!("invalid value for max-file: {text:?}")))?;
+            if number < 1 {
+                return Err(Error::invalid("max-file cannot be less than 1"));
+            }
+            number
+        }
+    };
+    let compress = match options.get("compress").map(String::as_str) {
+        None => local,
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => true,
+        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
+        Some(text) => return Err(Error::invalid(format!("invalid value for compress: {text:?}"))),
+    };
+    if compress && !local && (max_file == 1 || max_size.is_none()) {
+        return Err(Error::invalid("compress cannot be true when max-file is less than 2 or max-size is not set"));
+    }
+    Ok(Rotation { max_size, max_file, compress })
+}
+
+/// Docker's `units.FromHumanSize`: decimal multiples, `10m` is ten million.
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let text = text.strip_suffix('b').unwrap_or(&text);
+    let text = text.strip_suffix('i').unwrap_or(text);
+    let (number, factor) = match text.as_bytes().last()? {
+        b'k' => (&text[..text.len() - 1], 1e3),
+        b'm' => (&text[..text.len() - 1], 1e6),
+        b'g' => (&text[..text.len() - 1], 1e9),
+        b't' => (&text[..text.len() - 1], 1e12),
+        b'p' => (&text[..text.len() - 1], 1e15),
+        _ => (text, 1.0),
+    };
+    let number: f64 = number.trim().parse().ok()?;
+    let bytes = number * factor;
+    (number.is_finite() && number > 0.0 && bytes < 9e18).then_some(bytes as u64)
+}
+
+/// What the shim does with the output.
+pub(crate) fn of_container(record: &Record, dirs: &Dirs) -> Result<LogPlan> {
+    let log = &record.host_config.log_config;
+    if log.r#type == "none" {
+        return Ok(LogPlan::None);
+    }
+    let none = BTreeMap::new();
+    let options = log.config.as_ref().unwrap_or(&none);
+    let Rotation { max_size, max_file, compress } = rotation(&log.r#type, options)?;
+    let attrs = attributes(record, options);
+    Ok(LogPlan::JsonFile { path: dirs.log(&record.id), max_size, max_file, compress, attrs })
+}
+
+/// `labels`, `labels-regex`, `env`, `env-regex` and `tag`: what is written with every line.
+fn attributes(record: &Record, options: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let config = &record.config;
+    let list =
+        |key: &str| options.get(key).map(String::as_str).unwrap_or_default().split(',').filter(|w| !w.is_empty());
+    let mut all = Vec::new();
+    for key in list("labels") {
+        if let Some(value) = config.labels.as_ref().and_then(|labels| labels.get(key)) {
+            all.push((key.to_owned(), value.clone()));
+        }
+    }
+    for key in list("env") {
+        if let Some(value) = variable(config, key) {
+            all.push((key.to_owned(), value.to_owned()));
+        }
+    }
+    if let Some(tag) = options.get("tag").filter(|t| !t.is_empty()) {
+        all.push(("tag".to_owned(), expand_tag(tag, record)));
+    }
+    all
+}
+
+fn variable<'a>(config: &'a ContainerConfig, key: &str) -> Option<&'a str> {
+    config.env.iter().flatten().find_map(|text| text.split_once('=').filter(|(k, _)| *k == key).map(|(_, v)| v))
+}
+
+/// The fields of Docker's log tags; anything else of Go's templates stays as it is.
+fn expand_tag(tag: &str, record: &Record) -> String {
+    let image_id = record.image.strip_prefix("sha256:").unwrap_or(&record.image);
+    let fields = [
+        ("{{.ID}}", record.id.short()),
+        ("{{.FullID}}", record.id.to_string()),
+        ("{{.Name}}", record.name.clone()),
+        ("{{.ImageID}}", image_id.chars().take(12).collect()),
+        ("{{.ImageFullID}}", record.image.clone()),
+        ("{{.ImageName}}", record.config.image.clone()),
+        ("{{.DaemonName}}", "docker".to_owned()),
+    ];
+    fields.iter().fold(tag.to_owned(), |text, (field, value)| text.replace(field, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn messages() {
+        let message = |driver, pairs: &[_]| check(driver, &options(pairs)).map_err(|e| e.to_string()).err();
+        assert_eq!(message("nope", &[]).unwrap(), "error looking up logging plugin nope: plugin \"nope\" not found");
+        assert_eq!(message("json-file", &[("foo", "1")]).unwrap(), "unknown log opt 'foo' for json-file log driver");
+        assert!(message("json-file", &[("max-file", "0")]).is_some());
+        assert!(message("json-file", &[("max-size", "x")]).is_some());
+        assert!(message("json-file", &[("compress", "true")]).is_some());
+        assert_eq!(message("none", &[("max-file", "3")]), None);
+        assert_eq!(message("local", &[("compress", "true")]), None);
+    }
+
+    #[test]
+    fn sizes_are_decimal() {
+        for (text, bytes) in [("10m", 10_000_000), ("1k", 1000), ("512", 512), ("1.5kb", 1500), ("2 MiB", 2_000_000)] {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+        }
+        for bad in ["", "x", "-1", "1x", "0", "nan", "inf", "1e30"] {
+            assert_eq!(parse_size(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Every mount of a container: the defaults, then what the client asked for.
+
+use super::tmpfs;
+use crate::Engine;
+use crate::container::{Dirs, Record};
+use gantry_api_types::{HostConfig, Mount as Asked, MountPoint};
+use gantry_model::error::Context;
+use gantry_model::{Error, Result};
+use gantry_runtime::spec::{Mount, MountFlags, MountSource, Propagation};
+use gantry_volumes::DriverMount;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Component, Path, PathBuf};
+
+/// `nosuid`, `nodev`, `noexec`.
+const HARMLESS: MountFlags =
+    MountFlags { readonly: false, nosuid: true, nodev: true, noexec: true, noatime: false, strictatime: false };
+
+/// The mounts in the order in which they are made: a parent before what lies below it.
+pub(crate) fn of_container(engine: &Engine, record: &Record, dirs: &Dirs) -> Result<Vec<Mount>> {
+    let mut users = Vec::new();
+    for point in &record.mounts {
+        users.push(of_point(engine, record, point)?);
+    }
+    for (target, options) in record.host_config.tmpfs.iter().flatten() {
+        users.push(tmpfs::mount_of(&clean(target), options)?);
+    }
+    let mut all = defaults(&record.host_config);
+    let taken = |target: &Path| users.iter().any(|m| m.target == target);
+    // A mount of the user's on /dev replaces ours, with everything below it.
+    let no_dev = taken(Path::new("/dev"));
+    all.retain(|m| !taken(&m.target) && !(no_dev && m.target.starts_with("/dev")));
+    all.extend(network_files(record, dirs)?.into_iter().filter(|m| !taken(&m.target)));
+    if record.host_config.readonly_rootfs {
+        make_readonly(&mut all);
+    }
+    all.extend(users);
+    // Stable: mounts of one depth stay in the order in which they were asked for.
+    all.sort_by_key(|m| m.target.components().count());
+    Ok(all)
+}
+
+/// With a read-only root everything of ours is read-only but what programs must write to.
+fn make_readonly(mounts: &mut [Mount]) {
+    const WRITABLE: [&str; 5] = ["/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"];
+    for mount in mounts.iter_mut().filter(|m| !WRITABLE.iter().any(|w| m.target == Path::new(w))) {
+        mount.flags.readonly = true;
+    }
+}
+
+fn defaults(host: &HostConfig) -> Vec<Mount> {
+    let readonly = MountFlags { readonly: !host.privileged, ..HARMLESS };
+    let dev = MountFlags { nosuid: true, strictatime: true, ..MountFlags::default() };
+    let pts = MountFlags { nosuid: true, noexec: true, ..MountFlags::default() };
+    let mut all = vec![
+        fs("proc", "/proc", &[], HARMLESS),
+        fs("tmpfs", "/dev", &["mode=755", "size=65536k"], dev),
+        fs("devpts", "/dev/pts", &["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"], pts),
+        fs("sysfs", "/sys", &[], readonly),
+        mount(MountSource::Cgroup, Path::new("/sys/fs/cgroup"), readonly),
+        fs("mqueue", "/dev/mqueue", &[], HARMLESS),
+    ];
+    match host.ipc_mode.as_str() {
+        "none" => {}
+        "host" => {
+            all.push(bind(Path::new("/dev/shm"), Path::new("/dev/shm"), MountFlags::default()));
+            all.retain(|m| m.target != Path::new("/dev/mqueue"));
+            all.push(bind(Path::new("/dev/mqueue"), Path::new("/dev/mqueue"), MountFlags::default()));
+        }
+        _ => {
+            let size = format!("size={}", host.shm_size);
+            all.push(fs("tmpfs", "/dev/shm", &["mode=1777", &size], HARMLESS));
+        }
+    }
+    all
+}
+
+/// `/etc/hosts` and its like; those of the other container when its network is shared.
+fn network_files(record: &Record, dirs: &Dirs) -> Result<Vec<Mount>> {
+    let files =
+        [(dirs.resolv_conf(), "/etc/resolv.conf"), (dirs.hostname(), "/etc/hostname"), (dirs.hosts(), "/etc/hosts")];
+    super::network::mode(record)?;
+    Ok(files.iter().map(|(source, target)| bind(source, Path::new(target), MountFlags::default())).collect())
+}
+
+fn of_point(engine: &Engine, record: &Record, point: &MountPoint) -> Result<Mount> {
+    let target = clean(&point.destination);
+    let asked = record.host_config.mounts.iter().flatten().find(|m| clean(&m.target) == target);
+    match point.r#type.as_str() {
+        "tmpfs" => tmpfs::of_mount(&target, asked),
+        "volume" => volume(engine, point, &target, asked),
+        _ => host_bind(point, &target, asked),
+    }
+}
+
+fn volume(engine: &Engine, point: &MountPoint, target: &Path, asked: Option<&Asked>) -> Result<Mount> {
+    let volume = engine.volumes.get(&point.name)?;
+    let flags = MountFlags { readonly: !point.rw, ..MountFlags::default() };
+    let subpath = asked.and_then(|m| m.volume_options.as_ref()).map_or("", |o| o.subpath.as_str());
+    if !subpath.is_empty() {
+        return Err(Error::not_implemented("mounting a part of a volume (Subpath) is not supported"));
+    }
+    Ok(match volume.driver_mount() {
+        None => bind(&engine.volumes.mountpoint(&point.name), target, flags),
+        Some(DriverMount::Bind { path, recursive, options }) => {
+            let (flags, rest) = split_flags(flags, &options);
+            no_options(&point.name, &rest)?;
+            let source = MountSource::Bind { path, recursive, recursive_readonly: recursive && flags.readonly };
+            mount(source, target, flags)
+        }
+        Some(DriverMount::Fs { kind, device, options }) => {
+            let (flags, rest) = split_flags(flags, &options);
+            // The new mount API takes mount(2)'s first argument as the key `source`.
+            let options = std::iter::once(format!("source={device}")).chain(rest).collect();
+            mount(MountSource::Fs { kind, options }, target, flags)
+        }
+    })
+}
+
+fn no_options(name: &str, rest: &[String]) -> Result<()> {
+    match rest.first() {
+        Some(option) => Err(Error::invalid(format!("volume {name}: invalid option of a bind: {option:?}"))),
+        None => Ok(()),
+    }
+}
+
+/// The words of `mount -o` that are flags of the mount, and those that the file system reads.
+pub(super) fn split_flags(mut flags: MountFlags, words: &[String]) -> (MountFlags, Vec<String>) {
+    let mut rest = Vec::new();
+    for word in words {
+        match word.as_str() {
+            "ro" => flags.readonly = true,
+            "nosuid" => flags.nosuid = true,
+            "suid" => flags.nosuid = false,
+            "nodev" => flags.nodev = true,
+            "dev" => flags.nodev = false,
+            "noexec" => flags.noexec = true,
+            "exec" => flags.noexec = false,
+            "noatime" => flags.noatime = true,
+            "strictatime" => flags.strictatime = true,
+            // A read-only mount stays so; the others are defaults.
+            "rw" | "defaults" | "relatime" | "nofail" | "auto" | "noauto" | "_netdev" => {}
+            _ => rest.push(word.clone()),
+        }
+    }
+    (flags, rest)
+}
+
+fn host_bind(point: &MountPoint, target: &Path, asked: Option<&Asked>) -> Result<Mount> {
+    let source = Path::new(&point.source);
+    let options = asked.and_then(|m| m.bind_options.as_ref());
+    // `-v` makes what is missing, `--mount` does not unless told to.
+    if asked.is_none() || options.is_some_and(|o| o.create_mountpoint) {
+        make_source(source)?;
+    }
+    let recursive = !options.is_some_and(|o| o.non_recursive);
+    let flags = MountFlags { readonly: !point.rw, ..MountFlags::default() };
+    let recursive_readonly = recursive && !point.rw && !options.is_some_and(|o| o.read_only_non_recursive);
+    let source = MountSource::Bind { path: source.to_owned(), recursive, recursive_readonly };
+    Ok(Mount { propagation: propagation(&point.propagation), ..mount(source, target, flags) })
+}
+
+fn make_source(source: &Path) -> Result<()> {
+    match std::fs::symlink_metadata(source) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(source)
+            .context(format!("error while creating mount source path '{}'", source.display())),
+        _ => Ok(()),
+    }
+}
+
+/// The word of the API; what is not said is `rprivate`.
+pub(crate) fn propagation(word: &str) -> Propagation {
+    match word {
+        "private" => Propagation::Private,
+        "shared" => Propagation::Shared,
+        "rshared" => Propagation::RShared,
+        "slave" => Propagation::Slave,
+        "rslave" => Propagation::RSlave,
+        _ => Propagation::RPrivate,
+    }
+}
+
+/// The path without `.`, `..`, doubled and final slashes, as Go's `filepath.Clean` makes it.
+pub(crate) fn clean(path: &str) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => drop(clean.pop()),
+            _ => {}
+        }
+    }
+    clean
+}
+
+pub(super) fn mount(source: MountSource, target: &Path, flags: MountFlags) -> Mount {
+    Mount { source, target: target.to_owned(), flags, propagation: Propagation::RPrivate }
+}
+
+fn fs(kind: &str, target: &str, options: &[&str], flags: MountFlags) -> Mount {
+    let options = options.iter().map(|o| (*o).to_owned()).collect();
+    mount(MountSource::Fs { kind: kind.to_owned(), options }, Path::new(target), flags)
+}
+
+fn bind(source: &Path, target: &Path, flags: MountFlags) -> Mount {
+    let source = MountSource::Bind { path: source.to_owned(), recursive: true, recursive_readonly: flags.readonly };
+    mount(source, target, flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_mounts() {
+        let host = HostConfig { ipc_mode: "private".into(), shm_size: 1 << 20, ..HostConfig::default() };
+        let all = defaults(&host);
+        let at = |target: &str| all.iter().find(|m| m.target == Path::new(target)).unwrap();
+        assert!(at("/sys").flags.readonly && at("/sys/fs/cgroup").flags.readonly && !at("/proc").flags.readonly);
+        assert_eq!(
+            at("/dev/shm").source,
+            MountSource::Fs { kind: "tmpfs".into(), options: vec!["mode=1777".into(), "size=1048576".into()] }
+        );
+        let privileged = defaults(&HostConfig { privileged: true, ..HostConfig::default() });
+        assert!(privileged.iter().all(|m| !m.flags.readonly));
+        let none = defaults(&HostConfig { ipc_mode: "none".into(), ..HostConfig::default() });
+        assert!(!none.iter().any(|m| m.target == Path::new("/dev/shm")));
+        let host = defaults(&HostConfig { ipc_mode: "host".into(), ..HostConfig::default() });
+        assert_eq!(host.iter().filter(|m| m.target == Path::new("/dev/mqueue")).count(), 1);
+    }
+
+    #[test]
+    fn paths_are_cleaned_as_go_does() {
+        for (path, clean_path) in
+            [("/a/", "/a"), ("/a//b/./c", "/a/b/c"), ("/a/../b", "/b"), ("/../x", "/x"), ("/", "/")]
+        {
+            assert_eq!(clean(path), Path::new(clean_path), "{path}");
+        }
+    }
+
+    #[test]
+    fn options_are_split() {
+        let words = ["ro", "nosuid", "addr=1.2.3.4", "vers=4"].map(str::to_owned);
+        let (flags, rest) = split_flags(MountFlags::default(), &words);
+        assert!(flags.readonly && flags.nosuid);
+        assert_eq!(rest, ["addr=1.2.3.4", "vers=4"]);
+    }
+}

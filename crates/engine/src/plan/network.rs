@@ -1,0 +1,195 @@
+//! What a container asks of the network: its mode, and its endpoint on the default bridge.
+
+use crate::container::Record;
+use gantry_api_types::PortBinding;
+use gantry_model::{Error, Result};
+use gantry_network::{EndpointRequest, PortRequest, Proto};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// `HostConfig.NetworkMode`, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkMode {
+    /// The default bridge.
+    Bridge,
+    /// The host's network namespace.
+    Host,
+    /// A namespace with a loopback interface only.
+    None,
+    /// Another container's namespace: what the client wrote.
+    Container(String),
+}
+
+/// The networks that always exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Predefined {
+    /// `bridge`.
+    Bridge,
+    /// `host`.
+    Host,
+    /// `none`.
+    None,
+}
+
+impl Predefined {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Bridge, Self::Host, Self::None];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Host => "host",
+            Self::None => "none",
+        }
+    }
+
+    /// Its driver; that of `none` is called `null`.
+    pub const fn driver(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Host => "host",
+            Self::None => "null",
+        }
+    }
+}
+
+impl NetworkMode {
+    /// The network it joins; `None` for another container's.
+    pub const fn network(&self) -> Option<Predefined> {
+        match self {
+            Self::Bridge => Some(Predefined::Bridge),
+            Self::Host => Some(Predefined::Host),
+            Self::None => Some(Predefined::None),
+            Self::Container(_) => None,
+        }
+    }
+
+    /// Whether the container has a network namespace of its own.
+    pub const fn is_private(&self) -> bool {
+        matches!(self, Self::Bridge | Self::None)
+    }
+}
+
+/// The network mode; a network that does not exist is Docker's 404.
+pub fn mode(record: &Record) -> Result<NetworkMode> {
+    parse_mode(&record.host_config.network_mode)
+}
+
+/// Reads the text of `NetworkMode`.
+pub fn parse_mode(text: &str) -> Result<NetworkMode> {
+    match text {
+        "" | "default" | "bridge" => Ok(NetworkMode::Bridge),
+        "host" => Ok(NetworkMode::Host),
+        "none" => Ok(NetworkMode::None),
+        _ => match text.strip_prefix("container:") {
+            Some(name) => Ok(NetworkMode::Container(name.to_owned())),
+            None => Err(Error::not_found(format!("network {text} not found"))),
+        },
+    }
+}
+
+/// What the default bridge is asked for.
+pub fn endpoint_request(record: &Record) -> Result<EndpointRequest> {
+    let settings = record.networks.get("bridge");
+    let wanted_ip = settings.and_then(|s| s.ipam_config.as_ref()).map_or("", |c| c.ipv4_address.as_str());
+    let wanted_mac = match settings.map_or("", |s| s.mac_address.as_str()) {
+        "" => record.config.mac_address.as_str(),
+        mac => mac,
+    };
+    if !wanted_ip.is_empty() {
+        return Err(Error::invalid("user specified IP address is supported on user defined networks only"));
+    }
+    let mac = match wanted_mac {
+        "" => None,
+        text => Some(text.parse().map_err(|_| Error::invalid(format!("invalid MAC address: {text}")))?),
+    };
+    Ok(EndpointRequest { container: record.id, ip: None, mac, ports: port_requests(record)? })
+}
+
+fn port_requests(record: &Record) -> Result<Vec<PortRequest>> {
+    let bindings = record.host_config.port_bindings.iter().flatten();
+    let mut requests = Vec::new();
+    let mut published = BTreeSet::new();
+    for (port, bindings) in bindings {
+        let (container_port, proto) = parse_port(port)?;
+        for binding in bindings.iter().flatten() {
+            published.insert((container_port, proto));
+            requests.push(request(container_port, proto, binding)?);
+        }
+    }
+    if record.host_config.publish_all_ports {
+        for port in record.config.exposed_ports.iter().flat_map(|p| p.keys()) {
+            let (container_port, proto) = parse_port(port)?;
+            if published.insert((container_port, proto)) {
+                requests.push(PortRequest { container_port, proto, host_ip: None, host_ports: None });
+            }
+        }
+    }
+    Ok(requests)
+}
+
+fn request(container_port: u16, proto: Proto, binding: &PortBinding) -> Result<PortRequest> {
+    let host_ip = match binding.host_ip.trim_matches(['[', ']']) {
+        "" => None,
+        text => Some(text.parse::<IpAddr>().map_err(|_| Error::invalid(format!("invalid IP address: {text}")))?),
+    };
+    Ok(PortRequest { container_port, proto, host_ip, host_ports: parse_host_ports(&binding.host_port)? })
+}
+
+/// `80/tcp` or `80`.
+pub fn parse_port(text: &str) -> Result<(u16, Proto)> {
+    let (number, proto) = text.split_once('/').unwrap_or((text, "tcp"));
+    let invalid = || Error::invalid(format!("invalid port specification: {number:?}"));
+    let proto = match proto.to_ascii_lowercase().as_str() {
+        "tcp" | "" => Proto::Tcp,
+        "udp" => Proto::Udp,
+        "sctp" => Proto::Sctp,
+        _ => return Err(Error::invalid(format!("invalid proto: {proto}"))),
+    };
+    let number = number.parse().ok().filter(|n| *n > 0).ok_or_else(invalid)?;
+    Ok((number, proto))
+}
+
+/// Empty or 0 (any port), `8080`, or `8000-8010`.
+pub fn parse_host_ports(text: &str) -> Result<Option<(u16, u16)>> {
+    let invalid = || Error::invalid(format!("invalid port specification: {text:?}"));
+    let number = |t: &str| t.parse::<u16>().map_err(|_| invalid());
+    let (first, last) = match text.split_once('-') {
+        _ if text.is_empty() => return Ok(None),
+        Some((first, last)) => (number(first)?, number(last)?),
+        None => (number(text)?, number(text)?),
+    };
+    match (first, last) {
+        (0, 0) => Ok(None),
+        _ if first == 0 || last < first => Err(invalid()),
+        _ => Ok(Some((first, last))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes() {
+        assert_eq!(parse_mode("default").unwrap(), NetworkMode::Bridge);
+        assert_eq!(parse_mode("container:web").unwrap(), NetworkMode::Container("web".into()));
+        assert_eq!(parse_mode("nope").unwrap_err().to_string(), "network nope not found");
+    }
+
+    #[test]
+    fn ports() {
+        assert_eq!(parse_port("53/udp").unwrap(), (53, Proto::Udp));
+        assert_eq!(parse_port("80").unwrap(), (80, Proto::Tcp));
+        assert_eq!(parse_port("xx/tcp").unwrap_err().to_string(), "invalid port specification: \"xx\"");
+        assert!(parse_port("80/foo").is_err() && parse_port("0/tcp").is_err());
+        assert_eq!(parse_host_ports("8000-8010").unwrap(), Some((8000, 8010)));
+        assert_eq!(parse_host_ports("80").unwrap(), Some((80, 80)));
+        assert_eq!(parse_host_ports("0").unwrap(), None);
+        assert_eq!(parse_host_ports("").unwrap(), None);
+        for bad in ["70000", "9-8", "x", "1-", "-"] {
+            assert!(parse_host_ports(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! tmpfs mounts: `HostConfig.Tmpfs` and mounts of type `tmpfs`.
+
+use super::mounts::{mount, split_flags};
+use gantry_api_types::Mount as Asked;
+use gantry_model::{Error, Result};
+use gantry_runtime::spec::{Mount, MountFlags, MountSource};
+use std::path::Path;
+
+/// Options that tmpfs(5) has and Docker allows.
+const KEYS: [&str; 7] = ["mode", "uid", "gid", "size", "nr_inodes", "nr_blocks", "mpol"];
+/// Words that are flags of the mount or say nothing new.
+const FLAGS: [&str; 14] = [
+    "ro",
+    "rw",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "atime",
+    "noatime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "defaults",
+];
+/// Propagation, which a new tmpfs has only towards its own mounts.
+const PROPAGATION: [&str; 8] =
+    ["private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"];
+
+/// Docker's flags unless the options say otherwise.
+const DEFAULTS: MountFlags =
+    MountFlags { readonly: false, nosuid: true, nodev: true, noexec: true, noatime: false, strictatime: false };
+
+/// `--tmpfs target:options`.
+pub(super) fn mount_text(options: &str) -> Result<(MountFlags, Vec<String>)> {
+    let words: Vec<String> = options.split(',').filter(|w| !w.is_empty()).map(str::to_owned).collect();
+    for word in &words {
+        let known = match word.split_once('=') {
+            Some((key, _)) => KEYS.contains(&key),
+            None => FLAGS.contains(&word.as_str()) || PROPAGATION.contains(&word.as_str()),
+        };
+        if !known {
+            return Err(Error::invalid(format!("Invalid tmpfs option [{word:?}]")));
+        }
+    }
+    let (flags, rest) = split_flags(DEFAULTS, &words);
+    Ok((flags, rest.into_iter().filter(|w| w.contains('=')).collect()))
+}
+
+/// The mount of `--tmpfs`.
+pub(super) fn mount_of(target: &Path, options: &str) -> Result<Mount> {
+    let (flags, options) = mount_text(options)?;
+    Ok(mount(MountSource::Fs { kind: "tmpfs".to_owned(), options }, target, flags))
+}
+
+/// The mount of `--mount type=tmpfs`.
+pub(super) fn of_mount(target: &Path, asked: Option<&Asked>) -> Result<Mount> {
+    let mut words = Vec::new();
+    if let Some(options) = asked.and_then(|m| m.tmpfs_options.as_ref()) {
+        if options.size_bytes > 0 {
+            words.push(format!("size={}", options.size_bytes));
+        }
+        if options.mode != 0 {
+            words.push(format!("mode={:o}", options.mode & 0o7777));
+        }
+        words.extend(options.options.iter().flatten().map(|pair| pair.join("=")));
+    }
+    if asked.is_some_and(|m| m.read_only) {
+        words.push("ro".to_owned());
+    }
+    mount_of(target, &words.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options() {
+        let (flags, options) = mount_text("rw,exec,size=1m,mode=1770").unwrap();
+        assert!(!flags.noexec && flags.nosuid && flags.nodev);
+        assert_eq!(options, ["size=1m", "mode=1770"]);
+        assert_eq!(mount_text("foo=bar").unwrap_err().to_string(), "Invalid tmpfs option [\"foo=bar\"]");
+        assert_eq!(mount_text("").unwrap(), (DEFAULTS, Vec::new()));
+    }
+
+    #[test]
+    fn of_the_mounts_api() {
+        let options = gantry_api_types::TmpfsOptions { size_bytes: 4096, mode: 0o1777, options: None };
+        let asked = Asked { tmpfs_options: Some(options), read_only: true, ..Asked::default() };
+        let mount = of_mount(Path::new("/t"), Some(&asked)).unwrap();
+        assert!(mount.flags.readonly);
+        let wanted = MountSource::Fs { kind: "tmpfs".into(), options: vec!["size=4096".into(), "mode=1777".into()] };
+        assert_eq!(mount.source, wanted);
+    }
+}
