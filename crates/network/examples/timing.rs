@@ -5,6 +5,7 @@ use gantry_linux::netlink::namespace;
 use gantry_model::Id;
 use gantry_network::{Config, EndpointRequest, Manager, PortRequest, Proto};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,42 @@ fn main() {
     measure(&manager, "1 port", 1, false);
     measure(&manager, "20 ports", 20, false);
     measure(&manager, "no port, container ended", 0, true);
+    churn(&manager);
+}
+
+/// Eight clients that start and end containers, while the kernel removes the links of those that ended.
+fn churn(manager: &Manager) {
+    let steps = Mutex::new([const { Step(Vec::new()) }; 4]);
+    let cycle = || {
+        let request = EndpointRequest { container: Id::random(), ip: None, mac: None, ports: Vec::new() };
+        let mut times = [Duration::ZERO; 4];
+        let start = Instant::now();
+        let netns = thread::spawn(fresh).join().expect("a namespace");
+        times[0] = start.elapsed();
+        let endpoint = manager.allocate(&request).expect("an address").endpoint;
+        let start = Instant::now();
+        manager.attach(&endpoint, netns.as_fd()).expect("a link");
+        times[1] = start.elapsed();
+        times[2] = thread::scope(|s| s.spawn(|| inside(&netns, &endpoint)).join().expect("eth0"));
+        drop(netns);
+        let start = Instant::now();
+        manager.release(&endpoint).expect("released");
+        times[3] = start.elapsed();
+        let mut steps = steps.lock().expect("no client panics");
+        steps.iter_mut().zip(times).for_each(|(step, time)| step.0.push(time));
+    };
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..CONTAINERS).for_each(|_| cycle()));
+        }
+    });
+    println!("-- 8 clients: {:.0} containers a second", 8.0 * CONTAINERS as f64 / start.elapsed().as_secs_f64());
+    let [namespace, attach, configured, release] = steps.into_inner().expect("no client panics");
+    namespace.print("a network namespace");
+    attach.print("attach");
+    configured.print("configure, in the container");
+    release.print("release");
 }
 
 /// Plugs containers in and out; `ended` ends their namespaces before they are released, as it is in real life.

@@ -2,10 +2,11 @@
 
 use crate::firewall::is_missing;
 use crate::manager::{Books, Entry, lock};
-use crate::{Endpoint, Error, Manager, Proto, Result};
+use crate::{Endpoint, Error, Manager, PortBinding, Proto, Result};
+use gantry_linux::netlink::conntrack::{self, Tuple};
 use gantry_linux::netlink::route::{self, VethPair};
-use gantry_linux::netlink::{Batch, Socket, conntrack};
-use std::net::IpAddr;
+use gantry_linux::netlink::{Batch, Socket};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
 
 /// The interface's name in the container.
@@ -43,6 +44,8 @@ impl Manager {
             lock(&self.books).attached(endpoint);
             return Ok(());
         }
+        let datagrams: Vec<_> = endpoint.ports.iter().filter(|p| p.proto == Proto::Udp).collect();
+        let local = if datagrams.is_empty() { Vec::new() } else { self.local_addresses()? };
         let mut socket = lock(&self.netfilter);
         match firewall.publish(&mut socket, endpoint) {
             Ok(()) => lock(&self.books).attached(endpoint),
@@ -55,7 +58,12 @@ impl Manager {
             }
             Err(e) => return Err(firewall.error("publish ports in", e)),
         }
-        forget_earlier_flows(&mut socket, endpoint)
+        if datagrams.is_empty() { Ok(()) } else { forget_earlier_flows(&mut socket, &datagrams, &local) }
+    }
+
+    fn local_addresses(&self) -> Result<Vec<Ipv4Addr>> {
+        let all = route::addresses(&mut lock(&self.links)).map_err(|e| Error::kernel("list addresses")(e.into()))?;
+        Ok(all.into_iter().map(|a| a.address).collect())
     }
 
     /// Takes everything away again when a part failed; that failure is the one to report.
@@ -76,21 +84,16 @@ impl Books {
 }
 
 /// Somebody who has sent datagrams to the port all along is known to connection tracking as a flow without
-/// translation, and would stay so for as long as the sending goes on.
-fn forget_earlier_flows(socket: &mut Socket, endpoint: &Endpoint) -> Result<()> {
-    let ports: Vec<_> = endpoint.ports.iter().filter(|p| p.proto == Proto::Udp).collect();
-    if ports.is_empty() {
-        return Ok(());
-    }
-    conntrack::forget(socket, |flow| {
-        flow.proto == Proto::Udp.number()
-            && flow.reply.source != endpoint.ip
-            && ports.iter().any(|p| {
-                p.host_port == flow.original.destination_port
-                    && (p.host_ip.is_unspecified() || p.host_ip == IpAddr::V4(flow.original.destination))
-                    // Not the host's own conversations with somebody else's port of the same number.
-                    && flow.reply.source == flow.original.destination
-            })
+/// translation, and would stay so for as long as the sending goes on. What the host itself or a container sends to
+/// the same port elsewhere is left alone, hence `local`, the host's own addresses.
+fn forget_earlier_flows(socket: &mut Socket, ports: &[&PortBinding], local: &[Ipv4Addr]) -> Result<()> {
+    let is_local = |ip: Ipv4Addr| ip.is_loopback() || local.contains(&ip);
+    conntrack::forget(socket, Proto::Udp.number(), |flow| {
+        let Tuple { destination, destination_port, .. } = flow.original;
+        let is_for = |p: &&PortBinding| {
+            p.host_port == destination_port && (p.host_ip.is_unspecified() || p.host_ip == IpAddr::V4(destination))
+        };
+        flow.reply.source == destination && is_local(destination) && ports.iter().any(is_for)
     })
     .map(|_| ())
     .map_err(|e| Error::kernel("forget flows to the published ports")(e.into()))

@@ -49,7 +49,7 @@ fn forget_flows(socket: &mut Socket, endpoint: &Endpoint) -> Result<()> {
     if !endpoint.ports.iter().any(|p| p.proto == Proto::Udp) {
         return Ok(());
     }
-    conntrack::forget(socket, |flow| flow.proto == Proto::Udp.number() && flow.reply.source == endpoint.ip)
+    conntrack::forget(socket, Proto::Udp.number(), |flow| flow.reply.source == endpoint.ip)
         .map(|_| ())
         .map_err(|e| Error::kernel("forget the container's flows")(e.into()))
 }

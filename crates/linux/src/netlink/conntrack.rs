@@ -1,6 +1,6 @@
 //! Connection tracking: forgetting flows that would outlive what they were made for.
 
-use super::{ACK, Attributes, Batch, DUMP, Error, Message, Socket};
+use super::{ACK, Attributes, Attrs, Batch, DUMP, Error, Message, Socket};
 use rustix::io::Errno;
 use std::net::Ipv4Addr;
 
@@ -10,6 +10,9 @@ const DELETE: u16 = 2;
 
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_TUPLE_IP: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_PROTO_NUM: u16 = 1;
 const CTA_ID: u16 = 12;
 const CTA_ZONE: u16 = 18;
 
@@ -48,14 +51,14 @@ struct Name {
     zone: Option<Vec<u8>>,
 }
 
-/// Forgets every IPv4 flow that `unwanted` picks, and gives their number.
-pub fn forget(socket: &mut Socket, mut unwanted: impl FnMut(&Flow) -> bool) -> Result<usize, Error> {
+/// Forgets every IPv4 flow of a transport protocol that `unwanted` picks, and gives their number.
+pub fn forget(socket: &mut Socket, proto: u8, mut unwanted: impl FnMut(&Flow) -> bool) -> Result<usize, Error> {
     /// The answers to one batch must fit into the socket's receive buffer.
     const CHUNK: usize = 64;
     let mut batch = Batch::new();
-    batch.message(SUBSYSTEM << 8 | GET, DUMP, &IPV4, |_| ());
+    batch.message(SUBSYSTEM << 8 | GET, DUMP, &IPV4, |a| only(a, proto));
     let names = socket.dump(&mut batch, |message| {
-        let flow = read_flow(message)?;
+        let flow = read_flow(message).filter(|f| f.proto == proto)?;
         unwanted(&flow).then(|| read_name(message)).flatten()
     })?;
     for chunk in names.chunks(CHUNK) {
@@ -81,6 +84,23 @@ pub fn forget(socket: &mut Socket, mut unwanted: impl FnMut(&Flow) -> bool) -> R
     Ok(names.len())
 }
 
+/// Asks the kernel to list only flows of one protocol, which spares a busy host the copying of all others.
+/// Kernels before 5.8 do not know the filter and list everything.
+fn only(attrs: &mut Attrs<'_>, proto: u8) {
+    const CTA_FILTER: u16 = 25;
+    const CTA_FILTER_ORIG_FLAGS: u16 = 1;
+    const CTA_FILTER_REPLY_FLAGS: u16 = 2;
+    const PROTO_NUM: u32 = 1 << 3;
+    attrs.nest(CTA_TUPLE_ORIG, |a| {
+        a.nest(CTA_TUPLE_PROTO, |a| {
+            a.u8(CTA_PROTO_NUM, proto);
+        });
+    });
+    attrs.nest(CTA_FILTER, |a| {
+        a.u32(CTA_FILTER_ORIG_FLAGS, PROTO_NUM).u32(CTA_FILTER_REPLY_FLAGS, 0);
+    });
+}
+
 fn read_flow(message: &Message<'_>) -> Option<Flow> {
     let attrs = message.attributes(IPV4.len());
     let (proto, original) = read_tuple(&attrs.get(CTA_TUPLE_ORIG)?.nested())?;
@@ -90,8 +110,6 @@ fn read_flow(message: &Message<'_>) -> Option<Flow> {
 
 /// `None` for flows without ports.
 fn read_tuple(attrs: &Attributes<'_>) -> Option<(u8, Tuple)> {
-    const CTA_TUPLE_IP: u16 = 1;
-    const CTA_TUPLE_PROTO: u16 = 2;
     let ip = attrs.get(CTA_TUPLE_IP)?.nested();
     let proto = attrs.get(CTA_TUPLE_PROTO)?.nested();
     let tuple = Tuple {
@@ -100,7 +118,7 @@ fn read_tuple(attrs: &Attributes<'_>) -> Option<(u8, Tuple)> {
         source_port: proto.get(2)?.be16()?,
         destination_port: proto.get(3)?.be16()?,
     };
-    Some((proto.get(1)?.u8()?, tuple))
+    Some((proto.get(CTA_PROTO_NUM)?.u8()?, tuple))
 }
 
 fn read_name(message: &Message<'_>) -> Option<Name> {
