@@ -1,6 +1,6 @@
 //! What a handler gets of a request.
 
-use crate::{errors::bad_json, query::Query, version::ApiVersion};
+use crate::{errors::bad_json, query::Query, version::ApiVersion, wire::Stopping};
 use bytes::Bytes;
 use gantry_api_types::go_json;
 use gantry_engine::Engine;
@@ -30,12 +30,25 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: RequestBody,
+    /// Absent for requests that take the connection over: their sessions are ended from outside.
+    pub(crate) stopping: Option<Stopping>,
 }
 
 impl Call {
     /// The first thing the path names.
     pub(crate) fn name(&self) -> &str {
         self.captures.first().map_or("", String::as_str)
+    }
+
+    /// Ready when answers without an end should end.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let stopping = self.stopping.clone();
+        async move {
+            match stopping {
+                Some(stopping) => stopping.stopped().await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Reads the body, which must be JSON and declared so. `null` gives `None`.

@@ -23,6 +23,7 @@ macro_rules! routes {
 pub(crate) static ROUTES: &[Route] = routes![
     GET 24 "/_ping" => system::ping::get,
     HEAD 24 "/_ping" => system::ping::head,
+    OPTIONS 24 "/{*}" => system::ping::options,
     GET 24 "/version" => system::version::get,
     GET 24 "/info" => system::info::get,
     GET 24 "/events" => system::events::get,

@@ -67,6 +67,7 @@ impl Server {
             captures: Vec::new(),
             query,
             headers: parts.headers,
+            stopping: parts.extensions.get().cloned(),
             body: RequestBody::Whole(Bytes::new()),
         };
         Ok((call, parts.method, path.to_owned(), body))

@@ -6,7 +6,7 @@ use gantry_model::Result;
 use http::{Response, StatusCode};
 
 pub(crate) async fn list(call: Call) -> Result<Response<Body>> {
-    let list = call.engine.volume_list(call.query.filters()?).await?;
+    let list = call.engine.volume_list(&call.query.filters()?).await?;
     Ok(respond::json(StatusCode::OK, &list))
 }
 

@@ -1,6 +1,6 @@
 //! Containers.
 
-use super::{Shaped, edited, items, members, remove};
+use super::{Shaped, edited, items, members, remove, set};
 use crate::version::ApiVersion;
 use gantry_api_types::{ContainerInspect, ContainerSummary, ContainerWaitResponse};
 use serde_json::Value;
@@ -32,6 +32,14 @@ pub(crate) fn inspect(version: ApiVersion, inspect: &ContainerInspect) -> Shaped
         for (since, field) in [(40, "DeviceRequests"), (41, "CgroupnsMode"), (43, "Annotations")] {
             if version < ApiVersion::v1(since) {
                 remove(host, &[field]);
+            }
+        }
+        if version < ApiVersion::v1(42) {
+            // The newest form leaves them out when they are 0.
+            for field in ["KernelMemory", "KernelMemoryTCP"] {
+                if host.get(field).is_none() {
+                    set(host, field, 0);
+                }
             }
         }
         if version < ApiVersion::v1(44) && json["Config"]["Healthcheck"].is_object() {

@@ -11,7 +11,7 @@ pub(crate) use upload::Upload;
 
 use crate::wire::{Body, BodyError};
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use serde::Serialize;
@@ -28,12 +28,12 @@ where
     StreamBody::new(pieces.map_ok(Frame::data)).boxed_unsync()
 }
 
-/// A body of the one piece that `value` becomes. The head of the answer goes out before.
-pub(crate) fn later<F>(value: F) -> Body
+/// A body of `pieces` that has no end of its own: it ends when `stopped` is ready.
+pub(crate) fn endless<S>(pieces: S, stopped: impl Future<Output = ()> + Send + 'static) -> Body
 where
-    F: Future<Output = Result<Bytes, BodyError>> + Send + 'static,
+    S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
 {
-    body(stream::once(value))
+    body(pieces.take_until(Box::pin(stopped)))
 }
 
 /// A JSON value with the line feed that ends it in a stream.

@@ -60,16 +60,32 @@ pub(crate) trait Session: Send {
         C: AsyncRead + AsyncWrite + Unpin + Send;
 }
 
+/// Tells when the daemon stops. Every request carries one in its extensions, for answers without an end.
+#[derive(Debug, Clone)]
+pub(crate) struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// Ready when the daemon stops.
+    pub(crate) async fn stopped(mut self) {
+        if self.0.wait_for(|stop| *stop).await.is_err() {
+            // Nobody is left who could say so.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// Serves one connection until it ends; after `shutdown` turns true, until the running request is answered.
-pub(crate) async fn serve<IO, S>(io: IO, service: &S, mut shutdown: watch::Receiver<bool>)
+pub(crate) async fn serve<IO, S>(io: IO, service: &S, shutdown: watch::Receiver<bool>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
     S: Service,
 {
+    let stopping = Stopping(shutdown);
     let mut front = Front::new(io, S::takes_over);
     loop {
         let progress = front.progress();
-        let answer = service_fn(|request| {
+        let answer = service_fn(|mut request: Request<Incoming>| {
+            request.extensions_mut().insert(stopping.clone());
             let finished = progress.finish_on_drop();
             async move {
                 let response = service.call(request).await;
@@ -80,13 +96,10 @@ where
             .title_case_headers(true)
             .max_buf_size(MAX_HEAD)
             .serve_connection(TokioIo::new(front), answer);
-        let stopping = async { shutdown.wait_for(|stop| *stop).await.is_err() };
         let result = tokio::select! {
             result = &mut connection => result,
-            sender_gone = stopping => {
-                if !sender_gone {
-                    std::pin::Pin::new(&mut connection).graceful_shutdown();
-                }
+            () = stopping.clone().stopped() => {
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
                 (&mut connection).await
             }
         };
@@ -95,10 +108,10 @@ where
             return;
         }
         front = connection.into_parts().io.into_inner();
-        if !front.is_takeover() || *shutdown.borrow() {
+        if !front.is_takeover() || *stopping.0.borrow() {
             return;
         }
-        match takeover::serve(front, service).await {
+        match takeover::serve(front, service, &stopping).await {
             Some(next) => front = next,
             None => return,
         }

@@ -2,7 +2,7 @@
 //! without hyper, because the older form of them answers a plain `200 OK` without any framing and then
 //! talks both ways, which no HTTP library allows.
 
-use super::{Body, Service, Session, front::Front, head::MAX_HEADERS, rewound::Rewound};
+use super::{Body, Service, Session, Stopping, front::Front, head::MAX_HEADERS, rewound::Rewound};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
@@ -31,7 +31,7 @@ pub(crate) enum Answer<S> {
 }
 
 /// Serves the request whose head `front` holds back. Gives the connection back when it goes on.
-pub(super) async fn serve<IO, S>(mut front: Front<IO>, service: &S) -> Option<Front<IO>>
+pub(super) async fn serve<IO, S>(mut front: Front<IO>, service: &S, stopping: &Stopping) -> Option<Front<IO>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
     S: Service,
@@ -69,7 +69,10 @@ where
             io.write_all(&head).await.ok()?;
             io.flush().await.ok()?;
             let mut client = Rewound::new(unread, io);
-            session.run(&mut client).await;
+            tokio::select! {
+                () = session.run(&mut client) => {}
+                () = stopping.clone().stopped() => {}
+            }
             // The client may be gone; there is nobody to tell.
             let _ = client.shutdown().await;
             None

@@ -218,3 +218,15 @@ async fn garbage_in() {
         assert!(done.is_ok(), "hangs on {}", bytes.escape_ascii());
     }
 }
+
+#[tokio::test]
+async fn a_stop_ends_a_taken_connection() {
+    let (mut client, server) = duplex(1024);
+    let (stop, stopped) = watch::channel(false);
+    let served = tokio::spawn(async move { serve(server, &Echo, stopped).await });
+    client.write_all(b"POST /take/x HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = [0; 16];
+    client.read_exact(&mut answer).await.unwrap();
+    stop.send(true).unwrap();
+    served.await.unwrap();
+}

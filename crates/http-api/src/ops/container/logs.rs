@@ -34,7 +34,7 @@ pub(crate) async fn get(call: Call) -> Result<Response<Body>> {
         (true, false) => MULTIPLEXED_STREAM,
         _ => RAW_STREAM,
     };
-    let mut response = Response::new(stream::body(futures_util::stream::unfold(log, next)));
+    let mut response = Response::new(stream::endless(futures_util::stream::unfold(log, next), call.stopped()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
 }

@@ -3,7 +3,7 @@
 use crate::{
     request::Call,
     shape,
-    stream::{json_line, later},
+    stream::{endless, json_line},
     wire::Body,
 };
 use gantry_engine::WaitCondition;
@@ -15,8 +15,8 @@ pub(crate) async fn post(call: Call) -> Result<Response<Body>> {
     let handle = call.engine.container_wait(call.name(), condition)?;
     // The head goes out now: clients start the container when they have it.
     let version = call.version;
-    let mut response =
-        Response::new(later(async move { Ok(json_line(&shape::container::wait(version, handle.result().await))) }));
+    let end = async move { Ok(json_line(&shape::container::wait(version, handle.result().await))) };
+    let mut response = Response::new(endless(futures_util::stream::once(end), call.stopped()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

@@ -17,7 +17,7 @@ pub(crate) async fn get(call: Call) -> Result<Response<Body>> {
         filters: call.query.filters()?,
     };
     let events = call.engine.events(options)?;
-    let mut response = Response::new(stream::body(futures_util::stream::unfold(events, next)));
+    let mut response = Response::new(stream::endless(futures_util::stream::unfold(events, next), call.stopped()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

@@ -1,4 +1,4 @@
-//! `GET` and `HEAD /_ping`.
+//! `GET` and `HEAD /_ping`, and `OPTIONS` of anything.
 
 use crate::{request::Call, respond, wire::Body};
 use gantry_model::Result;
@@ -12,6 +12,11 @@ pub(crate) async fn head(_call: Call) -> Result<Response<Body>> {
     let mut response = with_headers(respond::text(StatusCode::OK, ""));
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     Ok(response)
+}
+
+/// Docker answers `OPTIONS` on every path.
+pub(crate) async fn options(_call: Call) -> Result<Response<Body>> {
+    Ok(respond::empty(StatusCode::OK))
 }
 
 fn with_headers(mut response: Response<Body>) -> Response<Body> {
