@@ -4,7 +4,7 @@ mod lab;
 
 use gantry_linux::netlink::nft::{Address, ChainType, Hook, Transaction, Verdict};
 use gantry_network::{Config, PortRequest, Proto};
-use lab::{HOST, Lab, NEIGHBOUR, ask_udp, tcp};
+use lab::{HOST, Lab, NEIGHBOUR, ask_udp, bridge_netfilter_modes, tcp};
 use std::net::Ipv4Addr;
 
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -29,9 +29,9 @@ fn host_and_container_and_the_outside() {
 /// From everywhere that a published port can be used from, with and without br_netfilter.
 #[test]
 fn a_published_port() {
-    for call_iptables in ["1", "0"] {
+    for bridge_netfilter in bridge_netfilter_modes() {
         let lab = Lab::new();
-        lab.host.sysctl("bridge/bridge-nf-call-iptables", call_iptables);
+        lab.set_bridge_netfilter(*bridge_netfilter);
         let manager = lab.default_manager();
         let web = lab.start(&manager, vec![tcp(8080, 80)]);
         let other = lab.start(&manager, vec![]);
@@ -111,9 +111,10 @@ fn loopback_ports_are_the_hosts_alone() {
 
 #[test]
 fn containers_among_themselves() {
-    for (icc, call_iptables) in [(true, "1"), (true, "0"), (false, "1"), (false, "0")] {
+    let modes = bridge_netfilter_modes().iter().flat_map(|on| [(true, *on), (false, *on)]);
+    for (icc, bridge_netfilter) in modes {
         let lab = Lab::new();
-        lab.host.sysctl("bridge/bridge-nf-call-iptables", call_iptables);
+        lab.set_bridge_netfilter(bridge_netfilter);
         let manager = lab.manager(Config { icc, ..Config::default() });
         let (a, b) = (lab.start(&manager, vec![]), lab.start(&manager, vec![tcp(8080, 80)]));
         b.namespace.serve_tcp("0.0.0.0:80", "b");
@@ -126,7 +127,7 @@ fn containers_among_themselves() {
         } else {
             assert!(a.namespace.cannot_reach(b.endpoint.ip, 80));
         }
-        if !icc && call_iptables == "0" {
+        if !icc && !bridge_netfilter {
             assert_eq!(a.namespace.ask(HOST, 8080).unwrap(), "b 172.17.0.1", "what is published is published");
         }
     }

@@ -121,6 +121,11 @@ pub(crate) fn ask_udp(client: &UdpSocket, ip: Ipv4Addr, port: u16) -> io::Result
     Ok(String::from_utf8_lossy(&answer[..len]).into_owned())
 }
 
+/// Whether bridged packets are shown to the firewall: both ways, or the only one on a kernel without br_netfilter.
+pub(crate) fn bridge_netfilter_modes() -> &'static [bool] {
+    if std::path::Path::new("/proc/sys/net/bridge").exists() { &[true, false] } else { &[false] }
+}
+
 /// A host with a neighbour on a wire. The neighbour routes everything through the host, as an attacker would.
 pub(crate) struct Lab {
     pub(crate) host: Namespace,
@@ -169,6 +174,12 @@ impl Lab {
             route::add_default_route(&mut batch, wire, HOST);
             socket.transact(&mut batch).unwrap();
         });
+    }
+
+    pub(crate) fn set_bridge_netfilter(&self, on: bool) {
+        if bridge_netfilter_modes().len() > 1 {
+            self.host.sysctl("bridge/bridge-nf-call-iptables", if on { "1" } else { "0" });
+        }
     }
 
     pub(crate) fn manager(&self, config: Config) -> Manager {
