@@ -4,6 +4,7 @@ use crate::config::{Config, Reloadable};
 use crate::container::{Container, Dirs, Record, Registry};
 use crate::events::Events;
 use crate::log_watch::LogWatch;
+use crate::networks::Networks;
 use crate::{exec, recover};
 use gantry_image_store::ImageStore;
 use gantry_model::error::Context;
@@ -23,6 +24,7 @@ pub struct Engine {
     pub(crate) images: ImageStore,
     pub(crate) volumes: gantry_volumes::Volumes,
     pub(crate) network: Arc<gantry_network::Manager>,
+    pub(crate) networks: Networks,
     pub(crate) cgroups: CgroupRoot,
     pub(crate) containers: Registry,
     pub(crate) execs: exec::Execs,
@@ -55,6 +57,7 @@ impl Engine {
         let images = ImageStore::open(&config.data_root, db.clone())?;
         let volumes = gantry_volumes::Volumes::open(&config.data_root, db.clone())?;
         let network = Arc::new(gantry_network::Manager::open(config.network.clone())?);
+        let networks = Networks::open(&db)?;
         let cgroups = CgroupRoot::detect()?;
         let engine_id = engine_id(&config.data_root.join("engine-id"))?;
         let reloadable = Reloadable { labels: config.labels.clone(), debug: config.debug };
@@ -64,6 +67,7 @@ impl Engine {
             images,
             volumes,
             network,
+            networks,
             cgroups,
             containers: Registry::default(),
             execs: exec::Execs::default(),
