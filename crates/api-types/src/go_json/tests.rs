@@ -121,3 +121,31 @@ fn other_bodies() {
     assert!(exec.tty);
     assert_eq!(super::from_slice::<ExecStartRequest>(b"null"), Ok(None));
 }
+
+/// Random mutations of a real body must neither panic nor run away. `GANTRY_FUZZ_ROUNDS` makes it longer.
+#[test]
+fn garbage_in() {
+    let seed = br#"{"Image":"a\u00e9\ud83d\ude00","Env":["A=1",null],"HostConfig":{"Memory":-5e3,"ConsoleSize":[1,2],"Binds":[]},"x":[{},true]}"#;
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let rounds = std::env::var("GANTRY_FUZZ_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    for _ in 0..rounds {
+        let mut bytes = seed.to_vec();
+        for _ in 0..=next() % 5 {
+            let at = (next() % bytes.len() as u64) as usize;
+            match next() % 4 {
+                0 => bytes[at] = next() as u8,
+                1 => bytes.insert(at, b"{}[]\",:\\n0"[(next() % 10) as usize]),
+                2 => bytes.truncate(at.max(1)),
+                _ => bytes.extend_from_within(at..),
+            }
+        }
+        // Either answer is fine.
+        drop(ContainerCreateRequest::from_json(&bytes));
+    }
+}

@@ -79,7 +79,12 @@ pub(super) fn summarise(head: &[u8]) -> Option<Summary> {
         return None;
     }
     let (method, target) = (request.method?, request.path?);
-    let path = target.split(['?', '#']).next()?;
+    let path = target.split('?').next()?;
+    // The absolute form that proxies send; hyper takes its path as well.
+    let path = match path.strip_prefix("http://") {
+        Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => path,
+    };
     Some(Summary { framing: framing(request.headers)?, method: method.to_owned(), path: path.to_owned() })
 }
 
@@ -151,6 +156,14 @@ mod tests {
                 assert_eq!(end(&stream, cut), Some(head.len()), "{cut}");
             }
         }
+    }
+
+    #[test]
+    fn paths() {
+        let path = |target: &str| summarise(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).unwrap().path;
+        assert_eq!(path("/a/b?c=/d"), "/a/b");
+        assert_eq!(path("http://host/a?b"), "/a");
+        assert_eq!(path("http://host"), "/");
     }
 
     #[test]

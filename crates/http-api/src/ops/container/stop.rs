@@ -4,10 +4,12 @@ use crate::{request::Call, respond, wire::Body};
 use gantry_model::Result;
 use http::{Response, StatusCode};
 
+use crate::version::ApiVersion;
 use gantry_engine::StopOptions;
 
 fn options(call: &Call) -> Result<StopOptions> {
-    Ok(StopOptions { signal: call.query.non_empty("signal"), timeout: call.query.int("t")? })
+    let signal = call.query.non_empty("signal").filter(|_| call.version >= ApiVersion::v1(42));
+    Ok(StopOptions { signal, timeout: call.query.int("t")? })
 }
 
 pub(crate) async fn post(call: Call) -> Result<Response<Body>> {

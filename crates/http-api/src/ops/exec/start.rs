@@ -1,13 +1,14 @@
 //! `POST /exec/{id}/start`.
 
-use crate::{ops::container::attach::take, request::Call, respond, server, wire::Answer};
+use crate::{ops::container::attach::take, request::Call, respond, server, version::ApiVersion, wire::Answer};
 use gantry_api_types::ExecStartRequest;
 use gantry_engine::{AttachSession, ExecStarted};
 use gantry_model::Result;
 use http::StatusCode;
 
 pub(crate) async fn post(mut call: Call) -> Result<Answer<AttachSession>> {
-    let request: ExecStartRequest = call.json().await?.unwrap_or_default();
+    let mut request: ExecStartRequest = call.json().await?.unwrap_or_default();
+    request.console_size = request.console_size.filter(|_| call.version >= ApiVersion::v1(42));
     match call.engine.exec_start(call.name(), request).await? {
         ExecStarted::Detached => Ok(Answer::Respond(respond::empty(StatusCode::OK))),
         ExecStarted::Attached(session) => Ok(take(&call, session, server::identity())),
