@@ -77,7 +77,9 @@ pub enum RequestBody {
     },
     /// Attach a client to the init process. Descriptor: one end of a stream socket pair. The shim
     /// writes output to it from now on, multiplexed in Docker's frames without a terminal and raw
-    /// with one, and reads the client's input from it if `stdin`. End of the container's output: the shim
+    /// with one, and reads the client's input from it if `stdin`. The client's end of input (a half-close)
+    /// closes the container's stdin if it is `stdin_once` and no terminal; otherwise it ends the attachment,
+    /// as in Docker. Without `open_stdin` input is not read. End of the container's output: the shim
     /// shuts the socket down. A client that does not read stops the container's output (as a pipe would).
     Attach {
         /// Forward input.
@@ -137,7 +139,7 @@ pub enum Answer {
 pub struct Status {
     /// Phase.
     pub phase: Phase,
-    /// Running execs: (id, pid).
+    /// Running execs: (id, pid). At most 800, which is what fits; the end of any other is still announced.
     pub execs: Vec<(String, u32)>,
 }
 
@@ -163,7 +165,9 @@ pub enum Phase {
 /// Events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// The init process is cloned; its netns exists. A descriptor of the netns is attached.
+    /// The init process is cloned; its netns exists. A descriptor of the netns is attached, unless the
+    /// process has ended already (which one that waits for [`RequestBody::Go`] does only when killed).
+    /// Sent again to every daemon that connects while the container sets itself up.
     Created {
         /// Pid of the init process.
         pid: u32,

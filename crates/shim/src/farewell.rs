@@ -51,7 +51,9 @@ impl Farewell {
             let patience = if self.connections.is_attended() { STALLED } else { FIRST_DAEMON };
             match self.poller.wait(Some(patience)) {
                 Ok(ready) if !ready.is_empty() => {
-                    ready.events().for_each(|(token, hung_up)| self.handle(token, hung_up))
+                    for (token, hung_up) in ready.events() {
+                        self.handle(token, hung_up);
+                    }
                 }
                 _ => return,
             }

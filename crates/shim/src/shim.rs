@@ -30,6 +30,8 @@ const IDLE: Duration = Duration::from_millis(200);
 /// only kill it.
 const UNATTENDED_SETUP: Duration = Duration::from_secs(60);
 
+const KILLED: &str = "the container was killed during its set-up";
+
 /// Where the init process is.
 #[derive(Debug)]
 pub(crate) enum Init {
@@ -264,7 +266,7 @@ impl Shim {
             }
             // Without the word it cannot have executed anything: it was killed.
             Ok(Report::Executed) => {
-                *failure = Some(Failure::new(Stage::Setup, "the container was killed during its set-up"))
+                *failure = Some(Failure::new(Stage::Setup, KILLED));
             }
             Ok(Report::Failed(why)) => *failure = Some(why),
             Err(e) => *failure = Some(Failure::os(Stage::Setup, "read the report of the init process", &e)),
@@ -367,7 +369,7 @@ impl Shim {
         }
         let ending = match self.init {
             Init::Setup { failure, .. } => {
-                let killed = || Failure::new(Stage::Setup, "the container was killed during its set-up");
+                let killed = || Failure::new(Stage::Setup, KILLED);
                 Ending::NotStarted(crate::requests::failure(failure.unwrap_or_else(killed)))
             }
             Init::Running { started_at, .. } => {
