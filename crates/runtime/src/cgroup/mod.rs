@@ -80,11 +80,11 @@ impl Cgroup {
 
     /// Puts the calling process into it: the v1 hierarchies, and v2's unless it was born there.
     ///
-    /// A process that writes `0` moves itself, which is quick; moving another one waits for a grace
-    /// period of the kernel's.
+    /// A single thread that moves itself by `tasks` needs none of the kernel's locks that end in an
+    /// RCU grace period of many milliseconds, as `cgroup.procs` and moving another process do.
     pub(crate) fn join(&self, born_in_v2: bool) -> Result<()> {
         for dir in self.v1.iter().map(|(_, dir)| dir) {
-            files::write(dir, "cgroup.procs", "0").or_fail(Stage::Setup, || format!("enter {}", dir.display()))?;
+            files::write(dir, "tasks", "0").or_fail(Stage::Setup, || format!("enter {}", dir.display()))?;
         }
         match &self.v2 {
             Some(dir) if !born_in_v2 => {
@@ -118,11 +118,11 @@ impl Cgroup {
     pub fn remove(&self) -> io::Result<()> {
         let mut result = Ok(());
         for dir in self.dirs() {
-            let removed = tasks::walk(dir, &mut |dir| match fs::remove_dir(dir) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-                other => other,
+            result = result.and(match remove_dir(dir) {
+                // It has children, which is rare (or processes, and then it fails again).
+                Err(_) => tasks::walk(dir, &mut remove_dir),
+                Ok(()) => Ok(()),
             });
-            result = result.and(removed);
         }
         result
     }
@@ -160,5 +160,12 @@ impl Cgroup {
     /// The directory in the v2 hierarchy if limits are v2's.
     pub fn unified_dir(&self) -> Option<&Path> {
         self.v2.as_deref().filter(|_| self.unified)
+    }
+}
+
+fn remove_dir(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
