@@ -4,12 +4,75 @@ use super::*;
 use crate::respond;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
+use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::oneshot;
 
 /// Answers with the method, target and body; `/take/` hands the connection to an upper-casing echo.
 struct Echo;
 
 struct UpperCase;
+
+/// Tells when it is dropped.
+struct DropFlag(Option<oneshot::Sender<()>>);
+
+impl Drop for DropFlag {
+    fn drop(&mut self) {
+        if let Some(told) = self.0.take() {
+            let _ = told.send(());
+        }
+    }
+}
+
+/// Answers without an end, or not at all, until the client goes away.
+struct Endless(Mutex<Option<DropFlag>>);
+
+impl Service for Endless {
+    type Session = UpperCase;
+
+    fn takes_over(_: &str, _: &str) -> bool {
+        false
+    }
+
+    async fn call(&self, request: Request<Incoming>) -> Response<Body> {
+        let flag = self.0.lock().unwrap().take();
+        if request.uri().path() == "/silent" {
+            std::future::pending::<()>().await;
+        }
+        let pieces = futures_util::stream::once(async move {
+            let _flag = flag;
+            std::future::pending().await
+        });
+        Response::new(crate::stream::body(pieces))
+    }
+
+    async fn take_over(&self, _: Request<Bytes>) -> Answer<UpperCase> {
+        Answer::Respond(Response::new(respond::full("")))
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_its_answer() {
+    for path in ["/silent", "/endless"] {
+        let (told, dropped) = oneshot::channel();
+        let (mut client, server) = duplex(1024);
+        let service = Endless(Mutex::new(Some(DropFlag(Some(told)))));
+        let served = tokio::spawn(async move {
+            let (_stop, stopped) = watch::channel(false);
+            serve(server, &service, stopped).await;
+        });
+        client.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+        if path == "/endless" {
+            let mut head = [0; 15];
+            client.read_exact(&mut head).await.unwrap();
+        } else {
+            tokio::task::yield_now().await;
+        }
+        drop(client);
+        dropped.await.unwrap();
+        served.await.unwrap();
+    }
+}
 
 impl Session for UpperCase {
     async fn run<C: AsyncRead + AsyncWrite + Unpin + Send>(self, mut client: C) {
