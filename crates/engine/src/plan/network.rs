@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 /// `HostConfig.NetworkMode`, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NetworkMode {
+pub(crate) enum NetworkMode {
     /// The default bridge.
     Bridge,
     /// The host's network namespace.
@@ -22,7 +22,7 @@ pub enum NetworkMode {
 
 /// The networks that always exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Predefined {
+pub(crate) enum Predefined {
     /// `bridge`.
     Bridge,
     /// `host`.
@@ -33,10 +33,10 @@ pub enum Predefined {
 
 impl Predefined {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Bridge, Self::Host, Self::None];
+    pub(crate) const ALL: [Self; 3] = [Self::Bridge, Self::Host, Self::None];
 
     /// Its name.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
             Self::Host => "host",
@@ -45,7 +45,7 @@ impl Predefined {
     }
 
     /// Its driver; that of `none` is called `null`.
-    pub const fn driver(self) -> &'static str {
+    pub(crate) const fn driver(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
             Self::Host => "host",
@@ -56,7 +56,7 @@ impl Predefined {
 
 impl NetworkMode {
     /// The network it joins; `None` for another container's.
-    pub const fn network(&self) -> Option<Predefined> {
+    pub(crate) const fn network(&self) -> Option<Predefined> {
         match self {
             Self::Bridge => Some(Predefined::Bridge),
             Self::Host => Some(Predefined::Host),
@@ -66,18 +66,18 @@ impl NetworkMode {
     }
 
     /// Whether the container has a network namespace of its own.
-    pub const fn is_private(&self) -> bool {
+    pub(crate) const fn is_private(&self) -> bool {
         matches!(self, Self::Bridge | Self::None)
     }
 }
 
 /// The network mode; a network that does not exist is Docker's 404.
-pub fn mode(record: &Record) -> Result<NetworkMode> {
+pub(crate) fn mode(record: &Record) -> Result<NetworkMode> {
     parse_mode(&record.host_config.network_mode)
 }
 
 /// Reads the text of `NetworkMode`.
-pub fn parse_mode(text: &str) -> Result<NetworkMode> {
+pub(crate) fn parse_mode(text: &str) -> Result<NetworkMode> {
     match text {
         "" | "default" | "bridge" => Ok(NetworkMode::Bridge),
         "host" => Ok(NetworkMode::Host),
@@ -90,7 +90,7 @@ pub fn parse_mode(text: &str) -> Result<NetworkMode> {
 }
 
 /// What the default bridge is asked for.
-pub fn endpoint_request(record: &Record) -> Result<EndpointRequest> {
+pub(crate) fn endpoint_request(record: &Record) -> Result<EndpointRequest> {
     let settings = record.networks.get("bridge");
     let wanted_ip = settings.and_then(|s| s.ipam_config.as_ref()).map_or("", |c| c.ipv4_address.as_str());
     let wanted_mac = match settings.map_or("", |s| s.mac_address.as_str()) {
@@ -138,7 +138,7 @@ fn request(container_port: u16, proto: Proto, binding: &PortBinding) -> Result<P
 }
 
 /// `80/tcp` or `80`.
-pub fn parse_port(text: &str) -> Result<(u16, Proto)> {
+pub(crate) fn parse_port(text: &str) -> Result<(u16, Proto)> {
     let (number, proto) = text.split_once('/').unwrap_or((text, "tcp"));
     let invalid = || Error::invalid(format!("invalid port specification: {number:?}"));
     let proto = match proto.to_ascii_lowercase().as_str() {
@@ -152,7 +152,7 @@ pub fn parse_port(text: &str) -> Result<(u16, Proto)> {
 }
 
 /// Empty or 0 (any port), `8080`, or `8000-8010`.
-pub fn parse_host_ports(text: &str) -> Result<Option<(u16, u16)>> {
+pub(crate) fn parse_host_ports(text: &str) -> Result<Option<(u16, u16)>> {
     let invalid = || Error::invalid(format!("invalid port specification: {text:?}"));
     let number = |t: &str| t.parse::<u16>().map_err(|_| invalid());
     let (first, last) = match text.split_once('-') {

@@ -1,0 +1,106 @@
+//! Images, as clients see them. The calls block: archives are streams, and the store keeps files.
+
+mod glob;
+mod list;
+mod load;
+mod prune;
+mod remove;
+mod view;
+
+pub use list::ImageListOptions;
+pub(crate) use view::shared_sizes;
+
+use crate::Engine;
+use gantry_api_types::{HistoryItem, ImageInspect};
+use gantry_image_store::{ImageId, ImportOptions, Progress, import_name};
+use gantry_model::Result;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+/// Parameters of an import, as the client wrote them.
+#[derive(Debug, Clone, Default)]
+pub struct ImageImport {
+    /// The repository, or empty.
+    pub repo: String,
+    /// The tag, or a whole name when there is no repository.
+    pub tag: String,
+    /// The comment.
+    pub message: String,
+    /// Dockerfile instructions.
+    pub changes: Vec<String>,
+    /// `os[/arch[/variant]]`.
+    pub platform: Option<String>,
+}
+
+/// The image service of an [`Engine`].
+#[derive(Debug, Clone, Copy)]
+pub struct Images<'a> {
+    engine: &'a Engine,
+}
+
+impl Engine {
+    /// The images.
+    pub fn images(&self) -> Images<'_> {
+        Images { engine: self }
+    }
+}
+
+impl Images<'_> {
+    /// Imports an archive of a root file system; the new image's id.
+    pub fn import(&self, body: &mut dyn Read, import: ImageImport) -> Result<String> {
+        let name = import_name(&import.repo, &import.tag)?;
+        let shown = name.as_ref().map(gantry_model::Reference::familiar);
+        let options = ImportOptions {
+            name,
+            message: import.message,
+            changes: import.changes,
+            platform: import.platform,
+            source: "-".to_owned(),
+        };
+        let id = self.engine.images.import(body, options, &mut |_: Progress| ())?.to_string();
+        self.event(&id, shown.as_deref().unwrap_or(&id), "import");
+        Ok(id)
+    }
+
+    /// Writes an archive with the named images.
+    pub fn save(&self, names: &[String], out: &mut dyn Write) -> Result<()> {
+        self.engine.images.save(names, out)?;
+        for name in names {
+            if let Ok(image) = self.engine.images.resolve(name) {
+                self.event(image.id.as_str(), image.id.as_str(), "save");
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives an image another name.
+    pub fn tag(&self, name: &str, repo: &str, tag: &str) -> Result<()> {
+        let tagged = self.engine.images.tag(name, repo, tag)?;
+        self.event(tagged.image.as_str(), &tagged.name.familiar(), "tag");
+        Ok(())
+    }
+
+    /// Everything about an image.
+    pub fn inspect(&self, name: &str) -> Result<ImageInspect> {
+        let image = self.engine.images.resolve(name)?;
+        Ok(view::inspect(&image, &self.engine.images.rootfs(&image)))
+    }
+
+    /// How an image came to be, the newest step first.
+    pub fn history(&self, name: &str) -> Result<Vec<HistoryItem>> {
+        Ok(self.engine.images.history(name)?.into_iter().map(view::history_item).collect())
+    }
+
+    /// An event of an image that exists, with its labels.
+    fn event(&self, id: &str, name: &str, action: &str) {
+        let image = self.engine.images.resolve(id).ok();
+        let labels: Option<&BTreeMap<String, String>> = image.as_ref().map(|image| &image.document.config.labels);
+        self.engine.image_event(id, name, action, labels);
+    }
+
+    /// How many containers stand on an image.
+    fn containers_on(&self, id: &ImageId) -> i64 {
+        let containers = self.engine.containers.all();
+        containers.iter().filter(|c| c.read().image == id.as_str()).count() as i64
+    }
+}

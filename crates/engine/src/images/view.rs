@@ -1,0 +1,128 @@
+//! An image in the shapes of the API.
+
+use crate::inspect::STORAGE_DRIVER;
+use gantry_api_types::{
+    ContainerConfig, DriverData, Empty, HealthConfig, HistoryItem, ImageInspect, ImageMetadata, ImageSummary, RootFs,
+};
+use gantry_image_store::{HistoryEntry, Image, ImageConfig};
+use gantry_model::Timestamp;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A line of the list; sizes that take counting are left at -1.
+pub(super) fn summary(image: &Image) -> ImageSummary {
+    ImageSummary {
+        created: image.document.created.unix_seconds(),
+        id: image.id.to_string(),
+        labels: Some(image.document.config.labels.clone()).filter(|labels| !labels.is_empty()),
+        parent_id: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        repo_digests: Some(image.repo_digests.clone()),
+        repo_tags: Some(image.repo_tags.clone()),
+        size: signed(image.size),
+        ..ImageSummary::default()
+    }
+}
+
+/// Bytes of each image that other images use too, by id, and of all layers, each counted once.
+pub(crate) fn shared_sizes(images: &[Arc<Image>]) -> (HashMap<String, i64>, i64) {
+    let mut users: HashMap<&str, (usize, u64)> = HashMap::new();
+    for layer in images.iter().flat_map(|image| &image.layers) {
+        users.entry(layer.chain_id.as_str()).or_insert((0, layer.size)).0 += 1;
+    }
+    let shared = |image: &Arc<Image>| {
+        let shared = image.layers.iter().filter(|l| users.get(l.chain_id.as_str()).is_some_and(|(n, _)| *n > 1));
+        (image.id.to_string(), signed(shared.map(|layer| layer.size).sum()))
+    };
+    (images.iter().map(shared).collect(), signed(users.values().map(|(_, size)| size).sum()))
+}
+
+/// Everything about an image; `layers` are its directories, the top first.
+pub(super) fn inspect(image: &Image, layers: &[PathBuf]) -> ImageInspect {
+    let document = &image.document;
+    ImageInspect {
+        id: image.id.to_string(),
+        repo_tags: image.repo_tags.clone(),
+        repo_digests: image.repo_digests.clone(),
+        parent: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        comment: document.comment.clone(),
+        created: time(document.created),
+        docker_version: document.docker_version.clone(),
+        author: document.author.clone(),
+        config: Some(config(&document.config)),
+        architecture: document.architecture.clone(),
+        variant: document.variant.clone(),
+        os: document.os.clone(),
+        os_version: document.os_version.clone(),
+        size: signed(image.size),
+        graph_driver: graph_driver(layers),
+        root_fs: RootFs {
+            r#type: "layers".to_owned(),
+            layers: image.layers.iter().map(|layer| layer.diff_id.to_string()).collect(),
+        },
+        metadata: ImageMetadata { last_tag_time: image.last_tagged.to_string() },
+        descriptor: None,
+    }
+}
+
+/// A step of the history.
+pub(super) fn history_item(entry: HistoryEntry) -> HistoryItem {
+    HistoryItem {
+        comment: entry.comment,
+        created: entry.created.unix_seconds(),
+        created_by: entry.created_by,
+        id: entry.id.map_or_else(|| "<missing>".to_owned(), |id| id.to_string()),
+        size: signed(entry.size),
+        tags: Some(entry.tags).filter(|tags| !tags.is_empty()),
+    }
+}
+
+fn graph_driver(layers: &[PathBuf]) -> DriverData {
+    let mut data = BTreeMap::new();
+    if let Some((top, below)) = layers.split_first() {
+        data.insert("UpperDir".to_owned(), top.display().to_string());
+        if !below.is_empty() {
+            let below: Vec<String> = below.iter().map(|layer| layer.display().to_string()).collect();
+            data.insert("LowerDir".to_owned(), below.join(":"));
+        }
+    }
+    DriverData { data: Some(data), name: STORAGE_DRIVER.to_owned() }
+}
+
+/// The image's configuration in the form of a container's.
+fn config(image: &ImageConfig) -> ContainerConfig {
+    let set = |keys: &mut dyn Iterator<Item = &String>| keys.map(|key| (key.clone(), Empty {})).collect();
+    let list = |words: &[String]| Some(words.to_vec()).filter(|words| !words.is_empty());
+    ContainerConfig {
+        user: image.user.clone(),
+        exposed_ports: Some(set(&mut image.exposed_ports.keys())),
+        env: list(&image.env),
+        cmd: image.cmd.clone(),
+        entrypoint: image.entrypoint.clone(),
+        volumes: Some(set(&mut image.volumes.keys())).filter(|volumes: &BTreeMap<_, _>| !volumes.is_empty()),
+        working_dir: image.working_dir.clone(),
+        labels: Some(image.labels.clone()).filter(|labels| !labels.is_empty()),
+        stop_signal: image.stop_signal.clone(),
+        stop_timeout: image.stop_timeout,
+        on_build: list(&image.on_build),
+        shell: list(&image.shell),
+        args_escaped: image.args_escaped,
+        healthcheck: image.healthcheck.as_ref().map(|health| HealthConfig {
+            test: list(&health.test),
+            interval: health.interval,
+            timeout: health.timeout,
+            start_period: health.start_period,
+            start_interval: health.start_interval,
+            retries: health.retries,
+        }),
+        ..ContainerConfig::default()
+    }
+}
+
+fn time(time: Timestamp) -> String {
+    if time.is_zero() { String::new() } else { time.to_string() }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
