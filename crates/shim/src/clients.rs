@@ -56,7 +56,7 @@ impl Clients {
     /// Sends output to everybody who wants it, with a frame header unless it comes from a terminal.
     pub(crate) fn send(&mut self, stream: Stream, bytes: &[u8], framed: bool) {
         let header = stream.frame_header(bytes.len() as u32);
-        for client in self.all.values_mut() {
+        for client in self.all.values_mut().filter(|c| !c.leaving) {
             let wanted = match stream {
                 Stream::Stdout => client.wish.stdout,
                 Stream::Stderr => client.wish.stderr,
@@ -121,7 +121,7 @@ impl Clients {
     pub(crate) fn update(&mut self, input: bool, poller: &Poller) {
         self.all.retain(|_, client| {
             if client.is_done() {
-                let _ = shutdown(&client.socket, Shutdown::Both);
+                client.close();
                 return false;
             }
             client.socket.want(poller, client.interest(input)).is_ok()
@@ -141,6 +141,12 @@ impl Client {
         if !self.deaf {
             self.pending.extend_from_slice(bytes);
         }
+    }
+
+    /// Input that is left unread would turn the end into a reset for the other side.
+    fn close(&self) {
+        let _ = shutdown(&self.socket, Shutdown::Both);
+        while rustix::io::read(&self.socket, &mut [0; 4096][..]).is_ok_and(|len| len > 0) {}
     }
 
     fn is_done(&self) -> bool {

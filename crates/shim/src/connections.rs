@@ -110,7 +110,16 @@ impl Connections {
         self.unheard.is_none() && self.all.values().all(|c| c.queue.is_empty())
     }
 
-    pub(crate) fn close(&mut self, id: u32) {
+    /// Takes no more requests; returns whom to answer the last ones of. A request that was left
+    /// unread would turn the end into a reset, and the daemon would miss the last events.
+    pub(crate) fn refuse_requests(&mut self) -> Vec<u32> {
+        for connection in self.all.values() {
+            let _ = rustix::net::shutdown(&connection.socket, rustix::net::Shutdown::Read);
+        }
+        self.all.keys().copied().collect()
+    }
+
+    fn close(&mut self, id: u32) {
         self.all.remove(&id);
     }
 

@@ -46,6 +46,7 @@ impl Farewell {
         loop {
             self.clients.update(false, &self.poller);
             if self.connections.is_heard() && self.clients.is_empty() {
+                self.connections.refuse_requests().into_iter().for_each(|id| self.serve(id));
                 return;
             }
             let patience = if self.connections.is_attended() { STALLED } else { FIRST_DAEMON };
@@ -65,16 +66,20 @@ impl Farewell {
             Token::Listener => drop(self.connections.accept(&self.poller)),
             Token::Connection(id) => {
                 self.connections.flush(id, &self.poller);
-                let mut buf = vec![0; MAX_PACKET];
-                while let Some((request, _)) = self.connections.receive(id, &mut buf, &self.poller) {
-                    let message = Message::Answer { id: request.id, answer: self.answer(&request) };
-                    self.connections.send(id, &message, Vec::new(), &self.poller);
-                }
+                self.serve(id);
             }
             Token::Client(id) if hung_up => self.clients.hang_up(id),
             Token::Client(id) => self.clients.flush(id),
             // Whatever else was being waited for ended with the container.
             _ => {}
+        }
+    }
+
+    fn serve(&mut self, id: u32) {
+        let mut buf = vec![0; MAX_PACKET];
+        while let Some((request, _)) = self.connections.receive(id, &mut buf, &self.poller) {
+            let message = Message::Answer { id: request.id, answer: self.answer(&request) };
+            self.connections.send(id, &message, Vec::new(), &self.poller);
         }
     }
 

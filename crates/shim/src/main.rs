@@ -64,6 +64,8 @@ fn run() -> io::Result<()> {
     process::reset_signals();
     signals::ignore(&[libc::SIGPIPE, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM])?;
     rustix::thread::set_name(c"gantry-shim")?;
+    // The daemon's working directory is not kept busy.
+    rustix::process::chdir("/")?;
 
     let poller = Rc::new(Poller::new()?);
     let connections = Connections::new(listener, &poller)?;

@@ -30,6 +30,8 @@ const IDLE: Duration = Duration::from_millis(200);
 /// only kill it.
 const UNATTENDED_SETUP: Duration = Duration::from_secs(60);
 
+/// More than any pipe holds.
+const LAST_WORDS: usize = 32 << 20;
 const KILLED: &str = "the container was killed during its set-up";
 
 /// Where the init process is.
@@ -209,10 +211,10 @@ impl Shim {
                 self.connections.flush(id, &self.poller);
                 self.serve(id);
             }
-            Token::InitReport => drop(self.report()),
+            Token::InitReport => _ = self.report(),
             // Handled last: what else is ready comes first.
             Token::InitEnd => {}
-            Token::Stdout | Token::Stderr | Token::Terminal => drop(self.output(token)),
+            Token::Stdout | Token::Stderr | Token::Terminal => _ = self.output(token),
             Token::Stdin => self.stdio.flush_input(),
             Token::Client(id) => self.client(id, hung_up),
             Token::ExecReport(number) => self.exec_report(number),
@@ -275,8 +277,8 @@ impl Shim {
         false
     }
 
-    /// Logs what an output has, and then gives it to the clients: false if it has nothing.
-    fn output(&mut self, token: Token) -> bool {
+    /// Logs what an output has, and then gives it to the clients: how much that is.
+    fn output(&mut self, token: Token) -> usize {
         let stream = if token == Token::Stderr { Stream::Stderr } else { Stream::Stdout };
         let mut buf = self.scratch.take();
         let read = self.stdio.read(token, &mut buf);
@@ -292,7 +294,7 @@ impl Shim {
             }
         }
         self.scratch.back(buf);
-        matches!(read, Output::Data(_))
+        if let Output::Data(len) = read { len } else { 0 }
     }
 
     fn client(&mut self, id: u32, hung_up: bool) {
@@ -361,7 +363,14 @@ impl Shim {
             self.exec_end(number);
         }
         for (token, stream) in self.stdio.outputs() {
-            while self.output(token) {}
+            // What the pipe holds, and no more: somebody who escaped from the cgroup may still write.
+            let mut budget = LAST_WORDS;
+            while budget > 0 {
+                match self.output(token) {
+                    0 => break,
+                    len => budget = budget.saturating_sub(len),
+                }
+            }
             self.log.end(stream);
         }
         if let Err(e) = remove_cgroup(&self.cgroup) {

@@ -182,3 +182,40 @@ fn requests_that_make_no_sense_are_answered() {
     container.signal(9);
     assert_eq!(container.exited().code, 137);
 }
+
+#[test]
+fn held_descriptors_stay_with_the_shim_alone() {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
+    let mut fixture = Fixture::sh("ls /proc/self/fd | wc -l; read line").stdin(true);
+    fixture.held = vec![write];
+    let mut container = fixture.hold().start();
+    let mut client = container.attach(true);
+    container.go();
+    // 0, 1, 2, and the directory that ls reads.
+    assert_eq!(read_until(&mut client, "\n").trim_start_matches(|c: char| c.is_control()), "4\n");
+    let mut fds = [rustix::event::PollFd::new(&read, rustix::event::PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut fds, Some(&now)), Ok(0), "the shim holds it");
+    container.started();
+    container.signal(9);
+    container.exited();
+    assert!(read_all(std::fs::File::from(read)).is_empty());
+}
+
+#[test]
+fn the_last_event_arrives_with_requests_in_flight() {
+    for _ in 0..20 {
+        let mut container = Fixture::sh("read line").stdin(true).start();
+        container.started();
+        let client = container.attach(true);
+        let daemon = container.daemon();
+        rustix::io::write(&client, b"x\n").expect("writes");
+        for _ in 0..200 {
+            // The shim may refuse them at any point.
+            if daemon.try_send(RequestBody::Status).is_err() {
+                break;
+            }
+        }
+        assert_eq!(container.exited().code, 0);
+    }
+}

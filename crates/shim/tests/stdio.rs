@@ -64,6 +64,7 @@ fn two_clients_see_the_same_and_one_of_them_leaves() {
     assert!(read_all(&mut first).is_empty());
     second.write_all(b"two\n").expect("writes");
     read_until(&mut second, "two");
+    assert!(read_all(&mut first).is_empty());
     let mut third = container.attach(true);
     third.write_all(b"three\n").expect("writes");
     assert_eq!(unframe(&read_all(&mut third)).0, b"three\n");

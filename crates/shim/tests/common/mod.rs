@@ -23,14 +23,17 @@ use std::time::Duration;
 /// Far beyond what anything here takes, also on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-const APPLETS: [&str; 16] = [
-    "sh", "true", "cat", "echo", "sleep", "seq", "head", "yes", "tr", "dd", "stty", "printf", "kill", "wc", "tty", "od",
+const APPLETS: [&str; 17] = [
+    "ls", "sh", "true", "cat", "echo", "sleep", "seq", "head", "yes", "tr", "dd", "stty", "printf", "kill", "wc",
+    "tty", "od",
 ];
 
 /// A root and a plan for it.
 pub struct Fixture {
     pub dir: tempfile::TempDir,
     pub plan: Plan,
+    /// Descriptors for the shim to hold.
+    pub held: Vec<OwnedFd>,
 }
 
 fn fs_mount(kind: &str, target: &str, options: &[&str]) -> Mount {
@@ -130,7 +133,7 @@ impl Fixture {
             log: LogPlan::JsonFile { path: path("log"), max_size: None, max_file: 1, compress: false, attrs: vec![] },
             shm_size: 64 << 20,
         };
-        Self { dir, plan }
+        Self { dir, plan, held: Vec::new() }
     }
 
     pub fn stdin(mut self, once: bool) -> Self {
@@ -157,10 +160,11 @@ impl Fixture {
     }
 
     /// Spawns the shim without connecting.
-    pub fn spawn(self) -> Container {
+    pub fn spawn(mut self) -> Container {
         let state = self.plan.state_dir.clone();
+        let held = std::mem::take(&mut self.held);
         let listener = transport::listen(&state.join(transport::SOCKET_NAME)).expect("listens");
-        let shim = spawn::spawn_shim(program(), listener, &self.plan, &[], vec![], &state.join("shim.pid"))
+        let shim = spawn::spawn_shim(program(), listener, &self.plan, &[], held, &state.join("shim.pid"))
             .expect("the shim starts");
         Container { fixture: self, shim, daemon: None }
     }
@@ -323,6 +327,12 @@ impl Daemon {
         self.next += 1;
         transport::send_value(self.socket.as_fd(), &Request { id, body }, fds).expect("the shim reads");
         id
+    }
+
+    pub fn try_send(&mut self, body: RequestBody) -> io::Result<()> {
+        let id = self.next;
+        self.next += 1;
+        transport::send_value(self.socket.as_fd(), &Request { id, body }, &[])
     }
 
     pub fn ask(&mut self, body: RequestBody, fds: &[BorrowedFd<'_>]) -> (Answer, Vec<OwnedFd>) {
