@@ -15,7 +15,7 @@ impl Engine {
     pub async fn container_inspect(&self, name: &str, size: bool) -> Result<ContainerInspect> {
         let container = self.find(name)?;
         let record = container.read().clone();
-        let mut shown = self.inspect_record(&record)?;
+        let mut shown = self.inspect_record(&record);
         if size {
             let (rw, root) = self.container_sizes(&record).await?;
             shown.size_rw = Some(rw);
@@ -24,7 +24,7 @@ impl Engine {
         Ok(shown)
     }
 
-    fn inspect_record(&self, record: &Record) -> Result<ContainerInspect> {
+    fn inspect_record(&self, record: &Record) -> ContainerInspect {
         let dirs = self.dirs(&record.id);
         // The files exist from the first start on; those of a shared network are the other container's.
         let started = !record.state.started_at.is_zero();
@@ -35,7 +35,7 @@ impl Engine {
         let path = |path: &Path| if started { path.display().to_string() } else { String::new() };
         let execs = self.execs.of_container(record.id);
         let logs_to_file = record.host_config.log_config.r#type == "json-file";
-        Ok(ContainerInspect {
+        ContainerInspect {
             id: record.id.to_string(),
             created: record.created.to_string(),
             path: record.path.clone(),
@@ -57,7 +57,7 @@ impl Engine {
             config: record.config.clone(),
             network_settings: self.network_settings(record),
             ..ContainerInspect::default()
-        })
+        }
     }
 
     fn network_settings(&self, record: &Record) -> NetworkSettings {

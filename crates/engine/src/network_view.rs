@@ -69,8 +69,8 @@ pub(crate) fn ports(record: &Record) -> Vec<Port> {
 
 /// Ports of `ExposedPorts` and `PortBindings`; what is no port was refused or means nothing.
 pub(crate) fn exposed(record: &Record) -> BTreeSet<(u16, Proto)> {
-    let exposed = record.config.exposed_ports.iter().flat_map(BTreeMap::keys);
-    let bound = record.host_config.port_bindings.iter().flat_map(BTreeMap::keys);
+    let exposed = record.config.exposed_ports.iter().flatten().map(|(port, _)| port);
+    let bound = record.host_config.port_bindings.iter().flatten().map(|(port, _)| port);
     exposed.chain(bound).filter_map(|port| parse_port(port).ok()).collect()
 }
 

@@ -29,14 +29,18 @@ pub(super) fn merge(config: &mut ContainerConfig, image: &ImageConfig) -> Result
     command(config)
 }
 
+#[expect(clippy::zero_sized_map_values, reason = "the API's sets are maps")]
 fn merge_set<'a>(own: &mut Option<BTreeMap<String, Empty>>, images: impl ExactSizeIterator<Item = &'a String>) {
     if images.len() > 0 {
-        own.get_or_insert_default().extend(images.map(|key| (key.clone(), Empty {})));
+        let own = own.get_or_insert_default();
+        for key in images {
+            own.insert(key.clone(), Empty {});
+        }
     }
 }
 
 fn merge_env(config: &mut ContainerConfig, image: &[String]) {
-    let key = |text: &str| text.split('=').next().map(str::to_owned);
+    let key = |text: &str| text.split('=').next().unwrap_or_default().to_owned();
     let env = config.env.get_or_insert_default();
     for variable in image {
         if !env.iter().any(|own| key(own) == key(variable)) {
@@ -91,6 +95,7 @@ fn command(config: &mut ContainerConfig) -> Result<(String, Vec<String>)> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "the fields are optional")]
     fn list(words: &[&str]) -> Option<Vec<String>> {
         Some(words.iter().map(|w| (*w).to_owned()).collect())
     }

@@ -114,7 +114,7 @@ impl Engine {
         plan::seccomp::check(self, &host)?;
         let wanted = mounts::resolve(self, &config, &host)?;
         let layers = self.images.rootfs(image);
-        let dirs = NewDirs::make(self.dirs(&id))?;
+        let dirs = NewDirs::make(&self.dirs(&id))?;
         let volumes = volumes::make(self, wanted, &layers)?;
         let record = Record {
             id,
@@ -170,6 +170,9 @@ fn note_ignored(config: &ContainerConfig, host: &HostConfig, warnings: &mut Vec<
     }
 }
 
+/// Architectures in Go's words; empty is not said.
+const ARCHITECTURES: [&str; 9] = ["", "amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "mips64le"];
+
 /// `os[/arch[/variant]]` against what the image is.
 fn check_platform(image: &Image, name: &str, platform: Option<&str>) -> Result<()> {
     let Some(platform) = platform.filter(|p| !p.is_empty()) else { return Ok(()) };
@@ -182,7 +185,6 @@ fn check_platform(image: &Image, name: &str, platform: Option<&str>) -> Result<(
         None if matches!(first, "linux" | "windows" | "darwin" | "freebsd") => (first, ""),
         None => ("linux", normal_arch(first)),
     };
-    const ARCHITECTURES: [&str; 9] = ["", "amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "mips64le"];
     if !ARCHITECTURES.contains(&arch) {
         return Err(unknown());
     }
@@ -242,7 +244,7 @@ impl Drop for Hold<'_> {
 struct NewDirs(Option<Dirs>);
 
 impl NewDirs {
-    fn make(dirs: Dirs) -> Result<Self> {
+    fn make(dirs: &Dirs) -> Result<Self> {
         let made = Self(Some(dirs.clone()));
         let make = |path: &Path, mode| DirBuilder::new().mode(mode).create(path).context(path.display());
         make(dirs.data(), 0o710)?;

@@ -113,9 +113,8 @@ fn restart(host: &HostConfig) -> Result<()> {
         "always" | "unless-stopped" | "no" if policy.maximum_retry_count != 0 => {
             return refuse(format!("maximum retry count cannot be used with restart policy '{}'", policy.name));
         }
-        "" | "no" | "always" | "unless-stopped" => {}
         "on-failure" if policy.maximum_retry_count < 0 => return refuse("maximum retry count cannot be negative"),
-        "on-failure" => {}
+        "" | "no" | "always" | "unless-stopped" | "on-failure" => {}
         name => return refuse(format!("invalid restart policy '{name}'")),
     }
     if host.auto_remove && !matches!(policy.name.as_str(), "" | "no") {
@@ -156,9 +155,8 @@ fn extra_hosts(host: &HostConfig) -> Result<()> {
 
 fn namespaces(engine: &Engine, host: &HostConfig) -> Result<()> {
     let known = |name: &str| engine.find(name).map(drop).map_err(|e| Error::invalid(e.message()));
-    match host.network_mode.strip_prefix("container:") {
-        Some("") => return refuse("Invalid network mode: invalid container format container:<name|id>"),
-        Some(_) | None => {}
+    if host.network_mode == "container:" {
+        return refuse("Invalid network mode: invalid container format container:<name|id>");
     }
     match host.pid_mode.as_str() {
         "" | "host" => {}

@@ -81,14 +81,13 @@ impl Image<'_> {
         let open = |flags| openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
         let from = match open(OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(from) => from,
-            Err(Errno::NOENT | Errno::LOOP) => return Ok(()),
             Err(Errno::NOTDIR) if open(OFlags::PATH).is_ok() => {
                 return Err(Error::invalid(format!(
                     "cannot mount volume over existing file, file exists {}",
                     path.display()
                 )));
             }
-            Err(Errno::NOTDIR) => return Ok(()),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(()),
             Err(e) => return Err(io::Error::from(e)).context(format!("opening {} in the image", path.display())),
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

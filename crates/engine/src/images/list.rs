@@ -3,7 +3,7 @@
 use super::{Images, glob, view};
 use crate::filters::Filters;
 use gantry_api_types::ImageSummary;
-use gantry_image_store::Image;
+use gantry_image_store::{Image, ImageId};
 use gantry_model::{Reference, Result};
 use std::cmp::Reverse;
 
@@ -14,7 +14,7 @@ const FILTERS: &[&str] = &["before", "dangling", "label", "label!", "reference",
 pub struct ImageListOptions {
     /// Intermediate images too.
     pub all: bool,
-    /// Count the bytes shared with other images.
+    /// Count the bytes shared with other images, and the containers.
     pub shared_size: bool,
     /// Which images.
     pub filters: Filters,
@@ -22,8 +22,9 @@ pub struct ImageListOptions {
 
 impl Images<'_> {
     /// The images that match, the newest first.
-    pub fn list(&self, options: ImageListOptions) -> Result<Vec<ImageSummary>> {
-        let filters = &options.filters;
+    #[expect(clippy::needless_pass_by_value, reason = "callers on another thread give it away")]
+    pub fn list(self, options: ImageListOptions) -> Result<Vec<ImageSummary>> {
+        let ImageListOptions { all: intermediate, shared_size, filters } = &options;
         filters.accept_only(FILTERS)?;
         let dangling = filters.boolean("dangling")?;
         let bound = |key: &str| {
@@ -33,7 +34,7 @@ impl Images<'_> {
         let (before, since) = (bound("before")?, bound("since")?);
         let until = crate::until::parse(filters)?;
         let all = self.engine.images.list();
-        let shared = options.shared_size.then(|| view::shared_sizes(&all).0);
+        let shared = shared_size.then(|| view::shared_sizes(&all));
         let mut shown = Vec::new();
         for image in &all {
             let created = image.document.created;
@@ -43,7 +44,7 @@ impl Images<'_> {
                 && until.is_none_or(|until| created < until)
                 && filters.match_labels("label", labels)
                 && !(filters.has("label!") && filters.match_labels("label!", labels));
-            if !fits || !self.is_shown(image, dangling, options.all) {
+            if !fits || !self.is_shown(image, dangling, *intermediate) {
                 continue;
             }
             let mut summary = view::summary(image);
@@ -52,6 +53,7 @@ impl Images<'_> {
             }
             if let Some(bytes) = shared.as_ref().and_then(|shared| shared.get(&summary.id)) {
                 summary.shared_size = *bytes;
+                summary.containers = self.containers_on(&image.id);
             }
             shown.push(summary);
         }
@@ -59,8 +61,13 @@ impl Images<'_> {
         Ok(shown)
     }
 
+    fn containers_on(self, id: &ImageId) -> i64 {
+        let containers = self.engine.containers.all();
+        containers.iter().filter(|c| c.read().image == id.as_str()).count() as i64
+    }
+
     /// An image without a name is shown if nothing was made from it, or with `all`.
-    fn is_shown(&self, image: &Image, dangling: Option<bool>, all: bool) -> bool {
+    fn is_shown(self, image: &Image, dangling: Option<bool>, all: bool) -> bool {
         let unnamed = image.is_unnamed();
         let head = !unnamed || !self.engine.images.has_children(&image.id);
         (all || head) && dangling.is_none_or(|dangling| dangling == (unnamed && head))

@@ -8,11 +8,10 @@ mod remove;
 mod view;
 
 pub use list::ImageListOptions;
-pub(crate) use view::shared_sizes;
 
 use crate::Engine;
 use gantry_api_types::{HistoryItem, ImageInspect};
-use gantry_image_store::{ImageId, ImportOptions, Progress, import_name};
+use gantry_image_store::{ImportOptions, Progress, import_name};
 use gantry_model::Result;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -47,7 +46,7 @@ impl Engine {
 
 impl Images<'_> {
     /// Imports an archive of a root file system; the new image's id.
-    pub fn import(&self, body: &mut dyn Read, import: ImageImport) -> Result<String> {
+    pub fn import(self, body: &mut dyn Read, import: ImageImport) -> Result<String> {
         let name = import_name(&import.repo, &import.tag)?;
         let shown = name.as_ref().map(gantry_model::Reference::familiar);
         let options = ImportOptions {
@@ -63,7 +62,7 @@ impl Images<'_> {
     }
 
     /// Writes an archive with the named images.
-    pub fn save(&self, names: &[String], out: &mut dyn Write) -> Result<()> {
+    pub fn save(self, names: &[String], out: &mut dyn Write) -> Result<()> {
         self.engine.images.save(names, out)?;
         for name in names {
             if let Ok(image) = self.engine.images.resolve(name) {
@@ -74,33 +73,27 @@ impl Images<'_> {
     }
 
     /// Gives an image another name.
-    pub fn tag(&self, name: &str, repo: &str, tag: &str) -> Result<()> {
+    pub fn tag(self, name: &str, repo: &str, tag: &str) -> Result<()> {
         let tagged = self.engine.images.tag(name, repo, tag)?;
         self.event(tagged.image.as_str(), &tagged.name.familiar(), "tag");
         Ok(())
     }
 
     /// Everything about an image.
-    pub fn inspect(&self, name: &str) -> Result<ImageInspect> {
+    pub fn inspect(self, name: &str) -> Result<ImageInspect> {
         let image = self.engine.images.resolve(name)?;
         Ok(view::inspect(&image, &self.engine.images.rootfs(&image)))
     }
 
     /// How an image came to be, the newest step first.
-    pub fn history(&self, name: &str) -> Result<Vec<HistoryItem>> {
+    pub fn history(self, name: &str) -> Result<Vec<HistoryItem>> {
         Ok(self.engine.images.history(name)?.into_iter().map(view::history_item).collect())
     }
 
     /// An event of an image that exists, with its labels.
-    fn event(&self, id: &str, name: &str, action: &str) {
+    fn event(self, id: &str, name: &str, action: &str) {
         let image = self.engine.images.resolve(id).ok();
         let labels: Option<&BTreeMap<String, String>> = image.as_ref().map(|image| &image.document.config.labels);
         self.engine.image_event(id, name, action, labels);
-    }
-
-    /// How many containers stand on an image.
-    fn containers_on(&self, id: &ImageId) -> i64 {
-        let containers = self.engine.containers.all();
-        containers.iter().filter(|c| c.read().image == id.as_str()).count() as i64
     }
 }

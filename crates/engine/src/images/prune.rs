@@ -8,7 +8,8 @@ use gantry_model::Result;
 
 impl Images<'_> {
     /// Removes unused images: those without a name, with `dangling=false` all.
-    pub fn prune(&self, filters: Filters) -> Result<ImagePruneResponse> {
+    #[expect(clippy::needless_pass_by_value, reason = "callers on another thread give it away")]
+    pub fn prune(self, filters: Filters) -> Result<ImagePruneResponse> {
         filters.accept_only(&["dangling", "label", "label!", "until"])?;
         let dangling = filters.boolean("dangling")?.unwrap_or(true);
         let until = crate::until::parse(&filters)?;

@@ -7,14 +7,14 @@ use gantry_model::{ContainerStatus, Result};
 
 impl Images<'_> {
     /// Removes a name or an image.
-    pub fn remove(&self, name: &str, force: bool, no_prune: bool) -> Result<Vec<ImageDeleteItem>> {
+    pub fn remove(self, name: &str, force: bool, no_prune: bool) -> Result<Vec<ImageDeleteItem>> {
         let options = RemoveOptions { force, prune: !no_prune };
         let deleted = self.engine.images.remove(name, options, &|id| self.in_use(id))?;
         Ok(self.report(deleted))
     }
 
     /// Whether a container stands on an image; a running one weighs more.
-    pub(super) fn in_use(&self, id: &ImageId) -> InUse {
+    pub(super) fn in_use(self, id: &ImageId) -> InUse {
         let mut found = InUse::None;
         for container in self.engine.containers.all() {
             let record = container.read();
@@ -30,7 +30,7 @@ impl Images<'_> {
     }
 
     /// Publishes the events of a removal and puts it into the API's words.
-    pub(super) fn report(&self, deleted: Vec<Deleted>) -> Vec<ImageDeleteItem> {
+    pub(super) fn report(self, deleted: Vec<Deleted>) -> Vec<ImageDeleteItem> {
         deleted
             .into_iter()
             .map(|step| match step {

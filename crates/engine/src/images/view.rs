@@ -24,17 +24,17 @@ pub(super) fn summary(image: &Image) -> ImageSummary {
     }
 }
 
-/// Bytes of each image that other images use too, by id, and of all layers, each counted once.
-pub(crate) fn shared_sizes(images: &[Arc<Image>]) -> (HashMap<String, i64>, i64) {
-    let mut users: HashMap<&str, (usize, u64)> = HashMap::new();
+/// Bytes of each image that other images use too, by id.
+pub(super) fn shared_sizes(images: &[Arc<Image>]) -> HashMap<String, i64> {
+    let mut users: HashMap<&str, usize> = HashMap::new();
     for layer in images.iter().flat_map(|image| &image.layers) {
-        users.entry(layer.chain_id.as_str()).or_insert((0, layer.size)).0 += 1;
+        *users.entry(layer.chain_id.as_str()).or_default() += 1;
     }
     let shared = |image: &Arc<Image>| {
-        let shared = image.layers.iter().filter(|l| users.get(l.chain_id.as_str()).is_some_and(|(n, _)| *n > 1));
+        let shared = image.layers.iter().filter(|l| users.get(l.chain_id.as_str()).is_some_and(|n| *n > 1));
         (image.id.to_string(), signed(shared.map(|layer| layer.size).sum()))
     };
-    (images.iter().map(shared).collect(), signed(users.values().map(|(_, size)| size).sum()))
+    images.iter().map(shared).collect()
 }
 
 /// Everything about an image; `layers` are its directories, the top first.
@@ -90,8 +90,11 @@ fn graph_driver(layers: &[PathBuf]) -> DriverData {
 }
 
 /// The image's configuration in the form of a container's.
+#[expect(clippy::zero_sized_map_values, reason = "the API's sets are maps")]
 fn config(image: &ImageConfig) -> ContainerConfig {
-    let set = |keys: &mut dyn Iterator<Item = &String>| keys.map(|key| (key.clone(), Empty {})).collect();
+    let set = |keys: &mut dyn Iterator<Item = &String>| -> BTreeMap<String, Empty> {
+        keys.map(|key| (key.clone(), Empty {})).collect()
+    };
     let list = |words: &[String]| Some(words.to_vec()).filter(|words| !words.is_empty());
     ContainerConfig {
         user: image.user.clone(),
@@ -99,7 +102,7 @@ fn config(image: &ImageConfig) -> ContainerConfig {
         env: list(&image.env),
         cmd: image.cmd.clone(),
         entrypoint: image.entrypoint.clone(),
-        volumes: Some(set(&mut image.volumes.keys())).filter(|volumes: &BTreeMap<_, _>| !volumes.is_empty()),
+        volumes: Some(set(&mut image.volumes.keys())).filter(|volumes| !volumes.is_empty()),
         working_dir: image.working_dir.clone(),
         labels: Some(image.labels.clone()).filter(|labels| !labels.is_empty()),
         stop_signal: image.stop_signal.clone(),

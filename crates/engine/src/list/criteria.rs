@@ -159,9 +159,8 @@ impl<'f> Criteria<'f> {
 fn ancestors(engine: &Engine, filters: &Filters) -> HashSet<String> {
     let mut ids: HashSet<String> = HashSet::new();
     for name in filters.get("ancestor") {
-        match engine.images.resolve(name) {
-            Ok(image) => drop(ids.insert(image.id.to_string())),
-            Err(_) => tracing::debug!("filter ancestor={name}: no such image"),
+        if let Ok(image) = engine.images.resolve(name) {
+            ids.insert(image.id.to_string());
         }
     }
     let images = engine.images.list();

@@ -133,17 +133,17 @@ pub(crate) fn parse_rule(text: &str) -> Result<DeviceRule> {
         if !fits || words.next().is_some() {
             return None;
         }
-        Some(rule(true, kind, number(major)?, number(minor)?, access))
+        Some(rule(true, kind, number(major).ok()?, number(minor).ok()?, access))
     };
     parse().ok_or_else(|| Error::invalid(format!("invalid device cgroup rule format: '{text}'")))
 }
 
-/// `*` or a number.
-fn number(text: &str) -> Option<Option<u32>> {
+/// A number, or `None` inside for `*`.
+fn number(text: &str) -> Result<Option<u32>, ()> {
     match text {
-        "*" => Some(None),
-        _ if text.bytes().all(|b| b.is_ascii_digit()) => Some(Some(text.parse().ok()?)),
-        _ => None,
+        "*" => Ok(None),
+        _ if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().map(Some).map_err(drop),
+        _ => Err(()),
     }
 }
 

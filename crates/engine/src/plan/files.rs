@@ -36,7 +36,7 @@ pub(crate) fn write(engine: &Engine, record: &Record, endpoint: Option<&Endpoint
     put(&dirs.hostname(), &format!("{}\n", record.config.hostname))?;
     let gateway = engine.network.default_bridge().map(|b| b.gateway.to_string());
     put(&dirs.hosts(), &hosts(record, endpoint, host, gateway.as_deref()))?;
-    put(&dirs.resolv_conf(), &resolv_conf(&Servers::of(engine, record), host))
+    put(&dirs.resolv_conf(), &resolv_conf(&Resolver::of(engine, record), host))
 }
 
 /// In place: a running container has the file itself mounted, not its name.
@@ -88,13 +88,13 @@ fn host_names(record: &Record) -> String {
 }
 
 /// What the container or else the daemon says about name resolution; empty leaves it to the host's file.
-struct Servers {
+struct Resolver {
     servers: Vec<String>,
     search: Vec<String>,
     options: Vec<String>,
 }
 
-impl Servers {
+impl Resolver {
     fn of(engine: &Engine, record: &Record) -> Self {
         let choose = |own: &Option<Vec<String>>, daemon: &[String]| match own.as_deref() {
             Some(own) if !own.is_empty() => own.to_vec(),
@@ -109,7 +109,7 @@ impl Servers {
     }
 }
 
-fn resolv_conf(wanted: &Servers, host: bool) -> String {
+fn resolv_conf(wanted: &Resolver, host: bool) -> String {
     let mut text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     // The stub on 127.0.0.53 cannot be reached from another network namespace.
     let servers = words(&text, "nameserver");
@@ -119,8 +119,8 @@ fn resolv_conf(wanted: &Servers, host: bool) -> String {
     build_resolv_conf(&text, wanted, host)
 }
 
-fn build_resolv_conf(text: &str, wanted: &Servers, host: bool) -> String {
-    let Servers { servers, search, options } = wanted;
+fn build_resolv_conf(text: &str, wanted: &Resolver, host: bool) -> String {
+    let Resolver { servers, search, options } = wanted;
     if host && servers.is_empty() && search.is_empty() && options.is_empty() {
         return text.to_owned();
     }
@@ -149,13 +149,13 @@ fn build_resolv_conf(text: &str, wanted: &Servers, host: bool) -> String {
 
 /// The values of `key`: every server; of search and options, as in resolv.conf(5), the last line.
 fn words(text: &str, key: &str) -> Vec<String> {
-    let lines = text.lines().filter_map(|line| {
+    let mut lines = text.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
         (words.next() == Some(key)).then(|| words.map(str::to_owned).collect::<Vec<_>>())
     });
     match key {
         "nameserver" => lines.filter_map(|line| line.into_iter().next()).collect(),
-        _ => lines.last().unwrap_or_default(),
+        _ => lines.next_back().unwrap_or_default(),
     }
 }
 
@@ -168,9 +168,9 @@ fn is_loopback(server: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn servers(servers: &[&str], search: &[&str]) -> Servers {
+    fn servers(servers: &[&str], search: &[&str]) -> Resolver {
         let list = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
-        Servers { servers: list(servers), search: list(search), options: Vec::new() }
+        Resolver { servers: list(servers), search: list(search), options: Vec::new() }
     }
 
     #[test]

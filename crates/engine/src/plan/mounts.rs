@@ -28,7 +28,7 @@ pub(crate) fn of_container(engine: &Engine, record: &Record, dirs: &Dirs) -> Res
     let taken = |target: &Path| users.iter().any(|m| m.target == target);
     // A mount of the user's on /dev replaces ours, with everything below it.
     let no_dev = taken(Path::new("/dev"));
-    all.retain(|m| !taken(&m.target) && !(no_dev && m.target.starts_with("/dev")));
+    all.retain(|m| !(taken(&m.target) || no_dev && m.target.starts_with("/dev")));
     all.extend(network_files(record, dirs)?.into_iter().filter(|m| !taken(&m.target)));
     if record.host_config.readonly_rootfs {
         make_readonly(&mut all);

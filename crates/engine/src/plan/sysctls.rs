@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn defaults_can_be_overridden() {
-        let mut host = HostConfig::default();
-        host.sysctls = Some([("net.ipv4.ip_unprivileged_port_start".to_owned(), "1024".to_owned())].into());
+        let sysctls = Some([("net.ipv4.ip_unprivileged_port_start".to_owned(), "1024".to_owned())].into());
+        let host = HostConfig { sysctls, ..HostConfig::default() };
         let all = of_container(&host, &NetworkMode::None).unwrap();
         assert_eq!(all.len(), 2);
         assert!(all.contains(&("net.ipv4.ip_unprivileged_port_start".to_owned(), "1024".to_owned())));
