@@ -20,15 +20,24 @@ def engine(own_engine):
     return own_engine(*LIVE)
 
 
+def plain(value):
+    """null and empty are one: 20.10 turns some of one into the other when it comes back."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()} or None
+    if isinstance(value, list):
+        return [plain(v) for v in value] or None
+    return value or None
+
+
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_containers_go_on(engine, how):
     container = engine.start_container(["probe", "lines", "-1", "1000"], name="goes-on")
     container.wait_log("line 10\n")
-    before = container.inspect()
+    before = plain(container.inspect())
     getattr(engine, how)()
     time.sleep(0.3)
     engine.start()
-    after = container.inspect()
+    after = plain(container.inspect())
     for key in ("Id", "Name", "Created", "Path", "Args", "Image", "HostConfig", "Config", "Mounts"):
         assert after[key] == before[key], key
     assert after["State"]["Running"]
@@ -51,7 +60,7 @@ def test_an_exit_while_the_daemon_is_dead(engine):
     engine.start()
     state = container.state
     assert state["Status"] == "exited" and state["ExitCode"] == 42
-    assert container.logs()[0] == "last words\n"
+    assert container.logs()[0] == "last words\n" or engine.is_reference  # Nobody read them.
     if not engine.is_reference:  # 20.10 says when it noticed.
         import calendar
         finished = calendar.timegm(time.strptime(state["FinishedAt"][:19], "%Y-%m-%dT%H:%M:%S"))
@@ -63,10 +72,10 @@ def test_created_and_stopped_ones_stay(engine):
     created = engine.create(name="stays-created", Labels={"a": "b"}, host={"Binds": ["stays:/v"]})
     stopped = engine.start_container("echo kept; exit 3", name="stays-stopped")
     stopped.wait()
-    before = [c.inspect() for c in (created, stopped)]
+    before = [plain(c.inspect()) for c in (created, stopped)]
     engine.kill()
     engine.start()
-    assert [c.inspect() for c in (created, stopped)] == before
+    assert [plain(c.inspect()) for c in (created, stopped)] == before
     assert stopped.logs()[0] == "kept\n"
     assert engine.api.get("/volumes/stays").status == 200
     created.start()

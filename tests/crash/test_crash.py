@@ -1,0 +1,235 @@
+"""kill -9 of the daemon at random moments while clients work; after each restart nothing is lost and nothing leaks."""
+
+import random
+import threading
+import time
+
+import pytest
+
+from harness.engine import IMAGE, wait_until
+from harness.http import Client
+
+WORKERS = 4
+
+
+class Worker(threading.Thread):
+    """Creates, starts, execs, stops and removes until told to end; remembers what the engine confirmed."""
+
+    def __init__(self, engine, number, seed):
+        super().__init__(daemon=True)
+        self.engine = engine
+        self.random = random.Random(seed)
+        self.api = Client(engine.socket, "1.41")
+        self.number = number
+        self.confirmed = {}  # id -> "created", "running" or "removing"
+        self.ended = threading.Event()
+
+    def run(self):
+        while not self.ended.is_set():
+            try:
+                self.step()
+            except (OSError, ValueError, KeyError, IndexError):
+                # The daemon is dead; what was asked may or may not have happened.
+                self.ended.wait(0.01)
+
+    def step(self):
+        network = self.random.choice(["none", "none", "bridge"])
+        host = {"NetworkMode": network, "Binds": [f"crash-{self.number}:/v"]}
+        if network == "bridge":
+            host["PortBindings"] = {"80/tcp": [{"HostPort": ""}]}
+        made = self.api.post("/containers/create", {
+            "Image": IMAGE, "Cmd": ["sleep", "1000"], "ExposedPorts": {"80/tcp": {}}, "HostConfig": host, "Labels": {"crash": "1"}}, timeout=20)
+        if made.status != 201:
+            return
+        id = made.json["Id"]
+        self.confirmed[id] = "created"
+        path = f"/containers/{id}"
+        if self.random.random() < 0.2:
+            return
+        if self.api.post(f"{path}/start", timeout=20).status != 204:
+            return
+        self.confirmed[id] = "running"
+        exec_id = self.api.post(f"{path}/exec", {"Cmd": ["true"], "AttachStdout": True}, timeout=20).json["Id"]
+        self.api.post(f"/exec/{exec_id}/start", {"Detach": False}, timeout=20)
+        if self.random.random() < 0.1:
+            return
+        self.confirmed[id] = "removing"
+        if self.api.delete(path, force=True, v=True, timeout=20).status == 204:
+            del self.confirmed[id]
+
+
+def steady(engine, name):
+    """A container that must outlive everything, with numbered lines as proof."""
+    return engine.start_container(["probe", "lines", "-1", "5000"], name=name, network="bridge", host={
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": "200m"}}})
+
+
+def check(engine, workers, steadies, pids):
+    """The state after a restart."""
+    api = engine.api
+    listed = {c["Id"]: c["State"] for c in api.get("/containers/json", all=True, expect=200).json}
+    running = {id for id, state in listed.items() if state == "running"}
+    for container, pid in zip(steadies, pids):
+        state = container.state
+        assert state["Running"] and state["Pid"] == pid, "a running container was lost"
+    for worker in workers:
+        for id, expected in list(worker.confirmed.items()):
+            if expected == "created":
+                assert id in listed, "a created container was lost"
+            elif expected == "running":
+                assert id in running, "a started container was lost"
+            elif id not in listed:
+                del worker.confirmed[id]
+    # Each running container has its processes, and nothing else runs.
+    inspected = {id: api.get(f"/containers/{id}/json", expect=200).json for id in listed}
+    for id in running:
+        assert (engine.sandbox.proc(inspected[id]["State"]["Pid"])).exists()
+    # One interface for each running container on the bridge.
+    bridged = [id for id in running if inspected[id]["HostConfig"]["NetworkMode"] == "bridge"]
+    wait_until(lambda: len(peers(engine)) == len(bridged), what=f"{len(bridged)} interfaces, there are {peers(engine)}")
+    # One cgroup for each running container, and none of the dead.
+    wait_until(lambda: cgroup_ids(engine) == running, what="cgroups of the running containers alone")
+    # Processes: those of the running containers, their parents, the daemon.
+    wait_until(lambda: sleepers(engine) == len(running) - len(steadies), what="an end of processes without a container")
+
+
+def peers(engine):
+    """Interfaces that are ports of the engine's bridge."""
+    out = engine.sandbox.run(["ip", "-o", "link"]).stdout
+    return [line.split(": ")[1] for line in out.splitlines() if " master " in line]
+
+
+def cgroup_ids(engine):
+    return {part for path in engine.sandbox.cgroups() for part in path.split("/") if len(part) == 64}
+
+
+def sleepers(engine):
+    return sum(1 for line in engine.sandbox.processes().values() if line == "sleep 1000")
+
+
+def complete(container):
+    """The log has every line, once and in order."""
+    lines = container.logs()[0].splitlines()
+    assert lines == [f"line {n}" for n in range(1, len(lines) + 1)]
+    return len(lines)
+
+
+def clean(engine, workers):
+    """Remove what the workers left, as a user would."""
+    for worker in workers:
+        worker.confirmed.clear()
+    for item in engine.api.get("/containers/json", all=True, filters={"label": ["crash=1"]}).json:
+        engine.api.delete(f"/containers/{item['Id']}", force=True, v=True, expect=(204, 404))
+
+
+def files(engine):
+    """Names below the data root that belong to containers and layers."""
+    found = set()
+    for path in engine.data_root.rglob("*"):
+        parts = path.relative_to(engine.data_root).parts
+        if any(len(part) >= 64 for part in parts) and "_data" not in parts:
+            found.add("/".join(parts[:3]))
+    return found
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.differs(reference="20.10 loses logs, leaks mounts and interfaces, and takes seconds to come back each time")
+def test_kill_at_random_moments(own_engine, request):
+    engine = own_engine("--live-restore")
+    rounds = 3 if engine.is_reference else request.config.getoption("--crash-rounds")
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    steadies = [steady(engine, f"steady-{n}") for n in range(2)]
+    pids = [c.pid for c in steadies]
+    mounts, rules = engine.sandbox.mounts(), engine.sandbox.ruleset()
+    kept = files(engine)
+    seen = [0, 0]
+    deadline = time.monotonic() + 240
+    for turn in range(rounds):
+        workers = [Worker(engine, n, chance.random()) for n in range(WORKERS)]
+        for worker in workers:
+            worker.start()
+        time.sleep(chance.uniform(0.0, 0.25))
+        engine.kill()
+        for worker in workers:
+            worker.ended.set()
+        for worker in workers:
+            worker.join(25)
+            assert not worker.is_alive(), "a client hangs although the daemon is dead"
+        engine.start()
+        engine.recorder.drain()
+        check(engine, workers, steadies, pids)
+        clean(engine, workers)
+        if turn % 10 == 9 or turn == rounds - 1:
+            for index, container in enumerate(steadies):
+                lines = complete(container)
+                assert lines > seen[index], "a running container has stopped writing"
+                seen[index] = lines
+            for name in range(WORKERS):
+                engine.api.delete(f"/volumes/crash-{name}", force=True)
+            assert engine.sandbox.mounts() == mounts
+            wait_until(lambda: sorted(engine.sandbox.ruleset()) == sorted(rules), what="the firewall as it was")
+            wait_until(lambda: files(engine) == kept, what=f"files as before: {sorted(files(engine) ^ kept)[:5]}")
+        if time.monotonic() > deadline:
+            pytest.fail(f"{turn + 1} rounds took 240 s")
+    for container in steadies:
+        container.kill()
+        assert container.wait() == 137
+        complete(container)
+        container.remove()
+    wait_until(lambda: engine.sandbox.cgroups() == [] or cgroup_ids(engine) == set())
+    assert sleepers(engine) == 0
+
+
+def test_kill_during_import_and_load(own_engine):
+    """Half an image is no image, and its files go."""
+    import io
+    import os
+    from harness.rootfs import TarBuilder
+    engine = own_engine(images=True)
+    baseline = sum(f.lstat().st_size for f in engine.data_root.rglob("*") if f.is_file())
+    images = engine.api.get("/images/json", all=True).json
+    data = TarBuilder().add("big", os.urandom(8 << 20)).bytes()
+    for turn in range(8):
+        api = Client(engine.socket, "1.41")
+
+        def upload():
+            try:
+                api.post("/images/create", body=data, fromSrc="-", repo=f"half-{turn}", timeout=20)
+            except OSError:
+                pass
+
+        thread = threading.Thread(target=upload)
+        thread.start()
+        time.sleep(random.uniform(0, 0.08))
+        engine.kill()
+        thread.join()
+        engine.start()
+        found = engine.api.get("/images/json", filters={"reference": [f"half-{turn}"]}).json
+        if found:  # It was complete: then it is whole.
+            saved = engine.api.get(f"/images/half-{turn}/get", expect=200).body
+            assert len(saved) > 8 << 20
+            engine.api.delete(f"/images/half-{turn}", expect=200)
+        for dangling in engine.api.get("/images/json", filters={"dangling": ["true"]}).json:
+            engine.api.delete(f"/images/{dangling['Id']}", expect=200)
+    assert engine.api.get("/images/json", all=True).json == images
+    size = sum(f.lstat().st_size for f in engine.data_root.rglob("*") if f.is_file())
+    assert size - baseline < 4 << 20, f"{size - baseline} bytes left behind"
+    assert engine.output("echo fine") == "fine\n"
+
+
+def test_kill_of_a_shim(own_engine):
+    """When a container's own parent is killed the container ends with it, and the engine says so."""
+    engine = own_engine()
+    container = engine.start_container(["sleep", "4321"])
+    parent = int((engine.sandbox.proc(container.pid) / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    assert parent > 1
+    engine.sandbox.run(["kill", "-9", str(parent)])
+    wait_until(lambda: container.state["Status"] == "exited")
+    wait_until(lambda: "sleep 4321" not in engine.sandbox.processes().values())
+    assert container.state["ExitCode"] != 0
+    container.start()
+    assert container.state["Running"]
+    container.remove(force=True)
+    wait_until(lambda: cgroup_ids(engine) == set())
