@@ -60,8 +60,8 @@ fn run() -> io::Result<()> {
         PlanFiles::new(File::from(inherited::take(spawn_fd::PLAN)?), File::from(inherited::take(spawn_fd::SECCOMP)?));
     // Descriptors that are only held (reserved ports) stay open here, and nowhere else.
     process::close_on_exec_from(spawn_fd::LISTENER)?;
-    // The daemon ignores SIGCHLD, which is inherited, and without it nothing can be reaped.
-    process::reset_signals();
+    // Ignored by the parent, and inherited, it would have the kernel reap our children.
+    signals::default(libc::SIGCHLD)?;
     signals::ignore(&[libc::SIGPIPE, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM])?;
     rustix::thread::set_name(c"gantry-shim")?;
     // The daemon's working directory is not kept busy.

@@ -14,9 +14,11 @@ pub(crate) struct Scratch(Vec<u8>);
 impl Scratch {
     /// The buffer, taken out so that its owner can be used beside it; give it [`Scratch::back`].
     pub(crate) fn take(&mut self) -> Vec<u8> {
-        let mut buf = std::mem::take(&mut self.0);
-        buf.resize(SIZE, 0);
-        buf
+        if self.0.is_empty() {
+            // Zeroed by the kernel, page by page as it is used.
+            self.0 = vec![0; SIZE];
+        }
+        std::mem::take(&mut self.0)
     }
 
     pub(crate) fn back(&mut self, buf: Vec<u8>) {

@@ -16,7 +16,7 @@ use gantry_linux::process::pidfd_kill;
 use gantry_runtime::cgroup::{Cgroup, CgroupRoot};
 use gantry_runtime::container::{self, Child, Report};
 use gantry_runtime::failure::{Failure, OrFail, Result, Stage};
-use gantry_runtime::spec::Plan;
+use gantry_runtime::spec::{Namespace, Plan};
 use gantry_shim_protocol::{Answer, Event, Exit, Message};
 use std::io;
 use std::os::fd::AsFd;
@@ -65,6 +65,8 @@ pub(crate) struct Shim {
     pub(crate) cgroup: Cgroup,
     /// Close stdin when a client has no more input.
     pub(crate) stdin_once: bool,
+    /// Other processes survive init: it has no pid namespace of its own.
+    dies_alone: bool,
     log: Log,
     scratch: Scratch,
     state_dir: PathBuf,
@@ -80,10 +82,8 @@ pub(crate) struct Created {
     child: Child,
     stdio: Stdio,
     log: Log,
-    cgroup: Cgroup,
     report: Watched,
     end: Watched,
-    out_of_memory: Option<Watched>,
 }
 
 /// Opens the log and clones the container's init process. On failure nothing of the container is left.
@@ -94,31 +94,41 @@ pub(crate) fn create(plan: &Plan, files: &PlanFiles, poller: &Rc<Poller>) -> Res
     } else {
         Vec::new()
     };
-    let root = CgroupRoot::detect().or_fail(Stage::Setup, || "find the cgroup hierarchies")?;
-    let cgroup = root.cgroup(&plan.cgroup.path);
     let (stdio, theirs) = Stdio::new(plan).or_fail(Stage::Setup, || "make the container's stdio")?;
     let child = container::create(plan, &seccomp, theirs)?;
-    match watch(&child, &cgroup, poller) {
-        Ok((report, end, out_of_memory)) => Ok(Created { child, stdio, log, cgroup, report, end, out_of_memory }),
+    match watch(&child, poller) {
+        Ok((report, end)) => Ok(Created { child, stdio, log, report, end }),
         Err(e) => {
             let _ = pidfd_kill(child.pidfd(), libc::SIGKILL);
             let _ = reap(child.pidfd());
-            let _ = remove_cgroup(&cgroup);
+            let _ = remove_cgroup(&find_cgroup(plan));
             Err(Failure::os(Stage::Setup, "watch the container", &e))
         }
     }
 }
 
-fn watch(child: &Child, cgroup: &Cgroup, poller: &Poller) -> io::Result<(Watched, Watched, Option<Watched>)> {
+fn watch(child: &Child, poller: &Poller) -> io::Result<(Watched, Watched)> {
     let mut report = Watched::new(child.events_fd().try_clone_to_owned()?, Token::InitReport);
     let mut end = Watched::new(child.pidfd().try_clone_to_owned()?, Token::InitEnd);
-    let mut out_of_memory = cgroup.oom_events()?.map(|fd| Watched::new(fd, Token::OutOfMemory));
     report.want(poller, Interest::Read)?;
     end.want(poller, Interest::Read)?;
-    if let Some(events) = &mut out_of_memory {
+    Ok((report, end))
+}
+
+fn find_cgroup(plan: &Plan) -> Cgroup {
+    let root = CgroupRoot::detect().unwrap_or_else(|e| {
+        say(&format!("the cgroup hierarchies are not found: {e}"));
+        CgroupRoot::default()
+    });
+    root.cgroup(&plan.cgroup.path)
+}
+
+fn watch_memory(cgroup: &Cgroup, poller: &Poller) -> io::Result<Option<Watched>> {
+    let mut events = cgroup.oom_events()?.map(|fd| Watched::new(fd, Token::OutOfMemory));
+    if let Some(events) = &mut events {
         events.want(poller, Interest::Read)?;
     }
-    Ok((report, end, out_of_memory))
+    Ok(events)
 }
 
 impl Shim {
@@ -129,9 +139,16 @@ impl Shim {
         mut connections: Connections,
         created: Created,
     ) -> Self {
-        let Created { child, stdio, log, cgroup, report, end, out_of_memory } = created;
+        let Created { child, stdio, log, report, end } = created;
+        // The daemon attaches the network while the child sets up the rest, so it hears first.
         let netns = child.netns().ok();
         connections.announce(Event::Created { pid: child.pid() }, netns.as_ref().map(AsFd::as_fd), &poller);
+        connections.accept(&poller);
+        let cgroup = find_cgroup(plan);
+        let out_of_memory = watch_memory(&cgroup, &poller).unwrap_or_else(|e| {
+            say(&format!("kills for lack of memory are not noticed: {e}"));
+            None
+        });
         Self {
             poller,
             files,
@@ -143,6 +160,7 @@ impl Shim {
             end,
             cgroup,
             stdin_once: plan.stdio.stdin_once,
+            dies_alone: plan.namespaces.pid != Namespace::New,
             log,
             scratch: Scratch::default(),
             state_dir: plan.state_dir.clone(),
@@ -154,7 +172,6 @@ impl Shim {
 
     /// Serves the container until its init process has ended.
     pub(crate) fn run(mut self) -> Farewell {
-        self.accept();
         loop {
             self.update();
             let ready = match self.poller.wait(self.timeout()) {
@@ -357,8 +374,9 @@ impl Shim {
         let code = reap(self.end.as_fd()).unwrap_or(255);
         let finished_at = now();
         self.out_of_memory();
-        // Whoever is left can only be outside a pid namespace of the container's own.
-        let _ = self.cgroup.kill_all();
+        if self.dies_alone {
+            let _ = self.cgroup.kill_all();
+        }
         for number in self.execs.numbers() {
             self.exec_end(number);
         }

@@ -99,10 +99,11 @@ fn a_client_that_does_not_read_stops_the_container_and_loses_nothing() {
 
 #[test]
 fn a_terminal_echoes_resizes_and_is_raw() {
-    let mut container =
-        Fixture::sh("stty size; read line; stty size; echo got $line; tty").stdin(true).tty().hold().start();
+    let script = "stty size; read line; stty size; echo got $line; tty";
+    let mut fixture = Fixture::sh(script).stdin(true).tty().hold();
+    fixture.plan.process.console_size = (33, 101);
+    let mut container = fixture.start();
     let mut client = container.attach(true);
-    assert_eq!(container.daemon().ask(RequestBody::Resize { rows: 33, cols: 101 }, &[]).0, Answer::Done);
     container.go();
     read_until(&mut client, "33 101\r\n");
     assert_eq!(container.daemon().ask(RequestBody::Resize { rows: 44, cols: 102 }, &[]).0, Answer::Done);
