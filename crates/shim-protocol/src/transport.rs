@@ -136,6 +136,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_before_a_reset_arrives() {
+        let (a, b) = seqpacket::pair().expect("a pair");
+        send(a.as_fd(), b"unread", &[]).expect("fits");
+        send(b.as_fd(), b"last words", &[]).expect("fits");
+        drop(b);
+        let mut buf = vec![0; MAX_PACKET];
+        assert_eq!(recv(a.as_fd(), &mut buf).expect("the packet").len, 10);
+        assert_eq!(recv(a.as_fd(), &mut buf).expect("the end").len, 0);
+    }
+
+    #[test]
     fn too_many_descriptors_are_refused_by_the_sender() {
         let (a, _b) = seqpacket::pair().expect("a pair");
         let fds = vec![a.as_fd(); MAX_FDS + 1];

@@ -184,6 +184,19 @@ fn requests_that_make_no_sense_are_answered() {
 }
 
 #[test]
+fn kills_for_lack_of_memory_are_told() {
+    let mut fixture = Fixture::sh("dd if=/dev/zero of=/dev/null bs=200M count=1; echo dd ended with $?; exit 6");
+    fixture.plan.cgroup.resources.memory = Some(32 << 20);
+    fixture.plan.cgroup.resources.memory_swap = Some(32 << 20);
+    let mut container = fixture.start();
+    container.started();
+    assert_eq!(container.daemon().event().0, Event::OutOfMemory);
+    let exit = container.exited();
+    assert_eq!((exit.code, exit.oom_killed), (6, true));
+    assert_eq!(container.log(), b"Killed\ndd ended with 137\n");
+}
+
+#[test]
 fn held_descriptors_stay_with_the_shim_alone() {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
     let mut fixture = Fixture::sh("ls /proc/self/fd | wc -l; read line").stdin(true);
