@@ -166,7 +166,7 @@ impl Inner {
         // The lease's uses end only after the image's own were counted.
         drop((lease, changing));
         if !known {
-            self.sync_later(id.clone());
+            self.sync_later([id.clone()]);
         }
         Ok(moved)
     }

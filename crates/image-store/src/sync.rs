@@ -10,52 +10,62 @@ use gantry_model::{Error, Result};
 use gantry_state_db::Batch;
 use std::{
     fs::File,
-    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     thread,
 };
 
-/// How many images are on their way to the disk.
+/// Images on their way to the disk.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    count: Mutex<usize>,
-    none: Condvar,
+    queue: Mutex<Queue>,
+    idle: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    images: Vec<ImageId>,
+    /// A thread is at work; it takes what is queued meanwhile too.
+    working: bool,
 }
 
 impl Pending {
-    fn add(&self, change: isize) {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        *count = count.saturating_add_signed(change);
-        if *count == 0 {
-            self.none.notify_all();
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the queue is empty and its thread is gone.
+    pub(crate) fn wait(&self) {
+        let mut queue = self.lock();
+        while queue.working {
+            queue = self.idle.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    pub(crate) fn wait(&self) {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        while *count > 0 {
-            count = self.none.wait(count).unwrap_or_else(PoisonError::into_inner);
+    /// What to sync next; nothing ends the work.
+    fn take(&self) -> Vec<ImageId> {
+        let mut queue = self.lock();
+        let images = std::mem::take(&mut queue.images);
+        if images.is_empty() {
+            queue.working = false;
+            self.idle.notify_all();
         }
+        images
     }
 }
 
 impl Inner {
-    /// Syncs an image on a thread of its own. Without one the image stays marked, and the next start tries again.
-    pub(crate) fn sync_later(self: &Arc<Self>, id: ImageId) {
-        self.pending.add(1);
-        let (store, pending) = (Arc::downgrade(self), self.pending.clone());
-        let file = self.files.any();
-        let spawned = thread::Builder::new().name("image-sync".into()).spawn(move || {
-            let synced = file.and_then(|file| sync(&file));
-            let done = synced.map_err(Error::from).and_then(|()| mark_synced(&store, &id));
-            if let Err(e) = done {
-                tracing::warn!("image {id} is not known to be on disk: {e}");
-            }
-            // Whoever waits may want to open the database again, so nothing of it is held here any more.
-            pending.add(-1);
-        });
-        if let Err(e) = spawned {
-            tracing::warn!("cannot start a thread to sync an image: {e}");
-            self.pending.add(-1);
+    /// Syncs images behind the caller's back. Where that fails they stay marked, and the next start tries again.
+    pub(crate) fn sync_later(self: &Arc<Self>, images: impl IntoIterator<Item = ImageId>) {
+        let mut queue = self.pending.lock();
+        queue.images.extend(images);
+        if queue.working || queue.images.is_empty() {
+            return;
+        }
+        let (store, pending, file) = (Arc::downgrade(self), self.pending.clone(), self.files.any());
+        let spawned = thread::Builder::new().name("image-sync".into()).spawn(move || work(&store, &pending, file));
+        match spawned {
+            Ok(_) => queue.working = true,
+            Err(e) => tracing::warn!("cannot start a thread to sync images: {e}"),
         }
     }
 
@@ -63,24 +73,46 @@ impl Inner {
     pub(crate) fn sync_unsynced(self: &Arc<Self>) {
         let state = self.read_state();
         let unsynced = |id: &&ImageId| state.get(id).is_some_and(|known| known.record.unsynced.is_some());
-        let ids: Vec<ImageId> = state.images().map(|image| &image.id).filter(unsynced).cloned().collect();
+        let images: Vec<ImageId> = state.images().map(|image| &image.id).filter(unsynced).cloned().collect();
         drop(state);
-        ids.into_iter().for_each(|id| self.sync_later(id));
+        self.sync_later(images);
     }
 }
 
-fn sync(file: &File) -> std::io::Result<()> {
-    Ok(rustix::fs::syncfs(file)?)
+/// Takes whatever is queued, so that many images share one pass over the disk.
+fn work(store: &Weak<Inner>, pending: &Pending, file: std::io::Result<File>) {
+    loop {
+        let images = pending.take();
+        if images.is_empty() {
+            return;
+        }
+        let synced = match &file {
+            Ok(file) => rustix::fs::syncfs(file).map_err(|e| Error::from(std::io::Error::from(e))),
+            Err(e) => Err(Error::internal(e.to_string())),
+        };
+        if let Err(e) = synced.and_then(|()| mark_synced(store, &images)) {
+            tracing::warn!("{} images are not known to be on disk: {e}", images.len());
+        }
+    }
 }
 
-fn mark_synced(store: &Weak<Inner>, id: &ImageId) -> Result<()> {
+/// The store is only borrowed for this: whoever waited for the queue may want to open the database again.
+fn mark_synced(store: &Weak<Inner>, images: &[ImageId]) -> Result<()> {
     let Some(store) = store.upgrade() else { return Ok(()) };
     let _changing = store.change();
-    let Some(mut record) = store.read_state().get(id).map(|known| known.record.clone()) else { return Ok(()) };
-    record.unsynced = None;
-    store.db.commit(Batch::new().put(IMAGES, id.as_str(), &record).map_err(Error::from)?).map_err(Error::from)?;
-    if let Some(known) = store.write_state().record_mut(id) {
-        known.unsynced = None;
+    let mut batch = Batch::new();
+    for id in images {
+        if let Some(mut record) = store.read_state().get(id).map(|known| known.record.clone()) {
+            record.unsynced = None;
+            batch = batch.put(IMAGES, id.as_str(), &record).map_err(Error::from)?;
+        }
+    }
+    store.db.commit(batch).map_err(Error::from)?;
+    let mut state = store.write_state();
+    for id in images {
+        if let Some(record) = state.record_mut(id) {
+            record.unsynced = None;
+        }
     }
     Ok(())
 }

@@ -101,11 +101,15 @@ impl Dirs {
         for end in ends {
             let prefix = &path[..end];
             let (_, name) = names::split(prefix);
-            match mkdirat(&*made, name, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(e) => return Err(ExtractError::system("make directory", prefix, e)),
+            made = match self.existing(prefix) {
+                Err(Errno::NOENT) => {
+                    mkdirat(&*made, name, Mode::from_raw_mode(0o755))
+                        .map_err(|e| ExtractError::system("make directory", prefix, e))?;
+                    self.existing(prefix)
+                }
+                found => found,
             }
-            made = self.existing(prefix).map_err(|e| ExtractError::system("open", prefix, e))?;
+            .map_err(|e| ExtractError::system("open", prefix, e))?;
         }
         Ok(made)
     }
