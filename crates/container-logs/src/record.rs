@@ -1,7 +1,7 @@
 //! One line of a json-file log, read without trust: whatever is not a record is `None`.
 
 use crate::Stream;
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
 /// The parts of a line, as they stand in the file.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,9 +15,32 @@ pub(crate) struct Record<'a> {
     pub(crate) time: &'a [u8],
 }
 
-/// Parses a line, with or without its `\n`. Keys may come in any order; unknown ones are skipped
-/// if their value is a string or a flat object.
+/// Parses a line without its `\n`.
 pub(crate) fn parse(line: &[u8]) -> Option<Record<'_>> {
+    parse_own(line).or_else(|| parse_any(line))
+}
+
+/// A line as this crate's writer and dockerd write it, which is nearly every one.
+fn parse_own(line: &[u8]) -> Option<Record<'_>> {
+    let text = line.strip_prefix(b"{\"log\":\"")?;
+    let (log, rest) = text.split_at(skip_string(text)?);
+    let rest = rest.strip_prefix(b"\",\"stream\":\"std")?;
+    let (stream, rest) = match rest.strip_prefix(b"out\"") {
+        Some(rest) => (Stream::Stdout, rest),
+        None => (Stream::Stderr, rest.strip_prefix(b"err\"")?),
+    };
+    let (attrs, rest) = match rest.strip_prefix(b",\"attrs\":") {
+        Some(rest) if rest.first() == Some(&b'{') => object(rest)?,
+        Some(_) => return None,
+        None => (&b""[..], rest),
+    };
+    let time = rest.strip_prefix(b",\"time\":\"")?.strip_suffix(b"\"}")?;
+    let is_plain = !time.is_empty() && time.iter().all(|b| b.is_ascii_digit() || b"-:.+TZ".contains(b));
+    is_plain.then_some(Record { log, stream, attrs, time })
+}
+
+/// Keys may come in any order; unknown ones are skipped if their value is a string or a flat object.
+fn parse_any(line: &[u8]) -> Option<Record<'_>> {
     let mut record = Record { log: b"", stream: Stream::Stdout, attrs: b"", time: b"" };
     let mut rest = skip_space(line).strip_prefix(b"{")?;
     loop {
@@ -70,7 +93,7 @@ fn object(text: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(crate) fn skip_string(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
-        at += memchr2(b'"', b'\\', text.get(at..)?)?;
+        at += find2(b'"', b'\\', text.get(at..)?)?;
         if text[at] == b'"' {
             return Some(at);
         }
@@ -78,9 +101,16 @@ pub(crate) fn skip_string(text: &[u8]) -> Option<usize> {
     }
 }
 
+/// `memchr2`, quicker when what is looked for is near, as escapes often are.
+fn find2(a: u8, b: u8, text: &[u8]) -> Option<usize> {
+    let near = text.len().min(16);
+    let found = text[..near].iter().position(|byte| *byte == a || *byte == b);
+    found.or_else(|| memchr2(a, b, &text[near..]).map(|at| near + at))
+}
+
 /// Appends what an escaped string means; what is no escape stays as it is.
 pub(crate) fn unescape(out: &mut Vec<u8>, mut text: &[u8]) {
-    while let Some(at) = memchr(b'\\', text) {
+    while let Some(at) = find2(b'\\', b'\\', text) {
         out.extend_from_slice(&text[..at]);
         let Some(&kind) = text.get(at + 1) else {
             out.push(b'\\');
@@ -141,7 +171,9 @@ mod tests {
         for text in texts {
             let mut line = Vec::new();
             Encoder::new(&[("a".into(), "}\"{".into())]).record(&mut line, Stream::Stderr, text, 7);
-            let record = parse(&line).expect("a record");
+            let line = line.strip_suffix(b"\n").expect("a line");
+            let record = parse_own(line).expect("a record");
+            assert_eq!(parse_any(line), Some(parse_own(line).expect("a record")));
             assert_eq!(unescaped(record.log), text);
             assert_eq!(record.stream, Stream::Stderr);
             assert_eq!(record.attrs, b"{\"a\":\"}\\\"{\"}");
@@ -172,8 +204,10 @@ mod tests {
             for byte in [0, b'"', b'\\', b'{', b'}', 0xff] {
                 let mut damaged = line.clone();
                 damaged[at] = byte;
-                if let Some(record) = parse(&damaged) {
+                let damaged = damaged.strip_suffix(b"\n").unwrap_or(&damaged);
+                if let Some(record) = parse(damaged) {
                     unescaped(record.log);
+                    assert_eq!(parse_any(damaged), Some(record));
                 }
             }
         }

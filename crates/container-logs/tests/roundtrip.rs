@@ -1,7 +1,7 @@
 //! What a writer wrote is what readers show, over rotation, compression and damage.
 
 use gantry_container_logs::{
-    CompressJob, Compressor, JsonFileWriter, LogReader, NoCompressor, ReadOptions, State, Stream, Watcher,
+    CompressJob, Compressor, JsonFileWriter, LogReader, NoCompressor, Notice, ReadOptions, State, Stream, Watcher,
     WriterOptions,
 };
 use std::fs;
@@ -285,16 +285,58 @@ fn interrupted_compression_and_rotation_are_finished_later() {
     assert!(read(&path, both()).ends_with(b"line 129\nafter\n"));
 }
 
+/// Runs `f` with a small file system of its own, in a mount namespace that ends with the thread.
+fn with_small_disk(f: impl FnOnce(&Path) + Send + 'static) {
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+    let dir = tempfile::tempdir().expect("a directory");
+    let thread = std::thread::spawn(move || {
+        gantry_linux::process::unshare(libc::CLONE_NEWNS).expect("a mount namespace");
+        mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).expect("private mounts");
+        mount("tmpfs", dir.path(), "tmpfs", MountFlags::empty(), c"size=256k").expect("a tmpfs");
+        f(dir.path());
+    });
+    thread.join().expect("no panic");
+}
+
 #[test]
 fn a_full_disk_drops_whole_lines_and_says_so() {
-    use gantry_container_logs::Notice;
-    // /dev/full cannot be opened for reading back, but it refuses every write.
-    let (dir, _) = scratch();
-    let path = dir.path().join("full");
-    std::os::unix::fs::symlink("/dev/full", &path).expect("links");
-    let mut writer = JsonFileWriter::open(options(&path), NoCompressor).expect("opens");
-    writer.write(Stream::Stdout, b"one\ntwo\n", 1);
-    assert!(matches!(writer.take_notice(), Some(Notice::Dropping(_))));
-    writer.write(Stream::Stdout, b"three\n", 1);
-    assert!(writer.take_notice().is_none(), "said once");
+    with_small_disk(|dir| {
+        let path = dir.join("log");
+        fs::write(dir.join("ballast"), vec![0; 64 << 10]).expect("fits");
+        let mut writer = JsonFileWriter::open(options(&path), NoCompressor).expect("opens");
+        let mut notices = Vec::new();
+        for n in 0..100 {
+            if n == 70 {
+                fs::remove_file(dir.join("ballast")).expect("removes");
+            }
+            writer.write(Stream::Stdout, &lines(n * 50, n * 50 + 50), 1);
+            notices.extend(writer.take_notice().map(|notice| (n, notice)));
+        }
+        assert!(matches!(notices[0], (3..70, Notice::Dropping(_))), "{notices:?}");
+        assert!(matches!(notices[1], (70, Notice::Resumed(1..))), "{notices:?}");
+        // No line is torn, what fits is there, and it goes on where there is room again.
+        let got = read(&path, both());
+        let dropped = notices[0].0;
+        let expected = [lines(0, dropped * 50), lines(3500, 3500 + 50)].concat();
+        assert!(got.starts_with(&expected));
+    });
+}
+
+#[test]
+fn a_full_disk_does_not_end_rotation() {
+    with_small_disk(|dir| {
+        let path = dir.join("log");
+        let opts = WriterOptions { max_size: Some(100_000), max_file: 5, ..options(&path) };
+        let mut writer = JsonFileWriter::open(opts, NoCompressor).expect("opens");
+        for n in 0..200 {
+            writer.write(Stream::Stdout, &lines(n * 50, n * 50 + 50), 1);
+        }
+        for index in 1..5 {
+            let _ = fs::remove_file(dir.join(format!("log.{index}")));
+        }
+        writer.write(Stream::Stdout, b"after\n", 1);
+        writer.write(Stream::Stdout, &lines(0, 2000), 1);
+        assert!(read(&path, both()).ends_with(&lines(1999, 2000)));
+        assert!(dir.join("log.1").exists());
+    });
 }
