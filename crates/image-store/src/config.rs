@@ -1,5 +1,7 @@
 //! The image's own document: the OCI image configuration with what Docker adds to it.
 
+#![allow(clippy::zero_sized_map_values, reason = "the document has objects without members there")]
+
 use gantry_model::{Digest, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};

@@ -37,9 +37,10 @@ impl ImageStore {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<ImageId> {
         // Whatever is wrong with the request is said before the body is read.
+        let ImportOptions { name, message, changes, platform: wanted, source } = options;
         let mut document = ImageDocument::default();
-        (document.os, document.architecture, document.variant) = platform(options.platform.as_deref())?;
-        document.config = changes::apply(&options.changes, document.config)?;
+        (document.os, document.architecture, document.variant) = platform(wanted.as_deref())?;
+        document.config = changes::apply(&changes, document.config)?;
 
         let store = &self.inner;
         let mut lease = Lease::new(store);
@@ -64,7 +65,8 @@ impl ImageStore {
             size: arrived.extracted.map_or(0, |e| e.size),
         };
 
-        describe(&mut document, &options, &layer);
+        let comment = if message.is_empty() { format!("Imported from {source}") } else { message };
+        describe(&mut document, comment, &layer);
         let text = serde_json::to_string(&document).map_err(|e| Error::internal(e.to_string()))?;
         let id = ImageId::new(self.store_blob(text.as_bytes(), &mut lease)?);
         let manifest = layout::manifest(id.digest(), text.len() as u64, std::slice::from_ref(&layer));
@@ -76,7 +78,7 @@ impl ImageStore {
             layers: vec![layer],
             unsynced: None,
         };
-        store.commit_image(&id, record, options.name.as_slice(), lease)?;
+        store.commit_image(&id, record, name.as_slice(), lease)?;
         Ok(id)
     }
 
@@ -92,9 +94,7 @@ impl ImageStore {
     }
 }
 
-fn describe(document: &mut ImageDocument, options: &ImportOptions, layer: &Layer) {
-    let comment =
-        if options.message.is_empty() { format!("Imported from {}", options.source) } else { options.message.clone() };
+fn describe(document: &mut ImageDocument, comment: String, layer: &Layer) {
     document.created = Timestamp::now();
     document.comment.clone_from(&comment);
     document.rootfs = Some(RootFs { kind: "layers".into(), diff_ids: vec![layer.diff_id.clone()] });

@@ -61,18 +61,19 @@ impl ImageStore {
             plan.remove(name, &image, options)?;
             Steps { names: plan.names, steps: plan.steps }
         };
-        self.inner.carry_out(plan)
+        self.inner.carry_out(&plan)
     }
 
     /// Removes images that no name leads to, that no image was made from and that no container uses, and that `wanted`
     /// agrees to. Returns what was removed and how many bytes that freed.
     pub fn prune(&self, wanted: &dyn Fn(&Image) -> bool, in_use: Users<'_>) -> Result<(Vec<Deleted>, u64)> {
-        self.prune_if(&|image| image.is_unnamed() && wanted(image), RemoveOptions { force: false, prune: true }, in_use)
+        let options = RemoveOptions { force: false, prune: true };
+        Ok(self.prune_if(&|image| image.is_unnamed() && wanted(image), options, in_use))
     }
 
     /// The same for images with names too.
     pub fn prune_unused(&self, wanted: &dyn Fn(&Image) -> bool, in_use: Users<'_>) -> Result<(Vec<Deleted>, u64)> {
-        self.prune_if(wanted, RemoveOptions { force: true, prune: true }, in_use)
+        Ok(self.prune_if(wanted, RemoveOptions { force: true, prune: true }, in_use))
     }
 
     fn prune_if(
@@ -80,7 +81,7 @@ impl ImageStore {
         wanted: &dyn Fn(&Image) -> bool,
         options: RemoveOptions,
         in_use: Users<'_>,
-    ) -> Result<(Vec<Deleted>, u64)> {
+    ) -> (Vec<Deleted>, u64) {
         let mut deleted = Vec::new();
         let mut freed = 0;
         for image in self.list() {
@@ -104,7 +105,7 @@ impl ImageStore {
             let layers = image.layers.iter().filter(|layer| gone.contains(layer.chain_id.as_str()));
             freed += layers.map(|layer| layer.size).sum::<u64>();
         }
-        Ok((deleted, freed))
+        (deleted, freed)
     }
 }
 
@@ -148,14 +149,15 @@ impl Plan<'_> {
     }
 
     fn remove_name(&mut self, name: &str, id: &ImageId, options: RemoveOptions) -> Result<()> {
-        if !options.force && is_single(&self.names_of(id)) {
-            if let InUse::Stopped(container) | InUse::Running(container) = (self.in_use)(id) {
-                return Err(Error::conflict(format!(
-                    "conflict: unable to remove repository reference \"{name}\" (must force) - container {container} is \
+        if !options.force
+            && is_single(&self.names_of(id))
+            && let InUse::Stopped(container) | InUse::Running(container) = (self.in_use)(id)
+        {
+            return Err(Error::conflict(format!(
+                "conflict: unable to remove repository reference \"{name}\" (must force) - container {container} is \
                      using its referenced image {}",
-                    id.short()
-                )));
-            }
+                id.short()
+            )));
         }
         let reference = Reference::parse(name)?.or_latest();
         let by_digest = reference.digest().is_some();
@@ -234,7 +236,7 @@ impl Plan<'_> {
 
 impl Inner {
     /// Makes a plan durable, then true. The caller holds the right to change.
-    fn carry_out(&self, plan: Steps) -> Result<Vec<Deleted>> {
+    fn carry_out(&self, plan: &Steps) -> Result<Vec<Deleted>> {
         let mut batch = Batch::new();
         for name in &plan.names {
             batch = batch.delete(REFERENCES, &name.to_string());

@@ -307,8 +307,12 @@ fn forget(db: &Db, state: &mut State, dropped: &[String]) -> Result<()> {
 fn sweep(files: &Files, state: &mut State) -> Result<()> {
     let blobs: HashSet<String> = files.blob_names()?.filter(|hex| !state.uses.blobs().contains_hex(hex)).collect();
     let layers: HashSet<String> = files.layer_names()?.filter(|hex| !state.uses.layers().contains_hex(hex)).collect();
-    blobs.iter().for_each(|hex| drop(files.discard_blob(hex)));
-    layers.iter().for_each(|hex| drop(files.discard_layer(hex)));
+    for hex in &blobs {
+        drop(files.discard_blob(hex));
+    }
+    for hex in &layers {
+        drop(files.discard_layer(hex));
+    }
     Ok(())
 }
 

@@ -62,7 +62,7 @@ impl Inner {
             return;
         }
         let (store, pending, file) = (Arc::downgrade(self), self.pending.clone(), self.files.any());
-        let spawned = thread::Builder::new().name("image-sync".into()).spawn(move || work(&store, &pending, file));
+        let spawned = thread::Builder::new().name("image-sync".into()).spawn(move || work(&store, &pending, &file));
         match spawned {
             Ok(_) => queue.working = true,
             Err(e) => tracing::warn!("cannot start a thread to sync images: {e}"),
@@ -80,13 +80,13 @@ impl Inner {
 }
 
 /// Takes whatever is queued, so that many images share one pass over the disk.
-fn work(store: &Weak<Inner>, pending: &Pending, file: std::io::Result<File>) {
+fn work(store: &Weak<Inner>, pending: &Pending, file: &std::io::Result<File>) {
     loop {
         let images = pending.take();
         if images.is_empty() {
             return;
         }
-        let synced = match &file {
+        let synced = match file {
             Ok(file) => rustix::fs::syncfs(file).map_err(|e| Error::from(std::io::Error::from(e))),
             Err(e) => Err(Error::internal(e.to_string())),
         };

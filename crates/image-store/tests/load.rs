@@ -45,12 +45,14 @@ fn members(archive: &[u8]) -> HashMap<String, Vec<u8>> {
 
 fn build(members: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
-    members.iter().for_each(|(path, content)| file(&mut builder, path, content));
+    for (path, content) in members {
+        file(&mut builder, path, content);
+    }
     builder.into_inner().unwrap()
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    gantry_model::Digest::sha256(Sha256::digest(bytes).into()).hex().to_owned()
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl fmt::Display for ContainerStatus {
 
 #[cfg(test)]
 mod tests {
-    use super::ContainerStatus::{Created, Dead, Exited, Paused, Removing, Restarting, Running};
+    use super::ContainerStatus::{Created, Dead, Exited, Paused, Removing, Running};
 
     #[test]
     fn legal_and_illegal_changes() {

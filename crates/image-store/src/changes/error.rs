@@ -56,6 +56,8 @@ pub(crate) enum ChangeError {
     DurationUnit(String),
     #[error("time: invalid duration {0:?}")]
     Duration(String),
+    #[error("failed to process {0:?}: unexpected end of statement while looking for matching {1}-quote")]
+    Unclosed(String, String),
     #[error("failed to process {0:?}: {1}")]
     Word(String, &'static str),
 }

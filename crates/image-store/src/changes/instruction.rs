@@ -18,10 +18,13 @@ const ALLOWED: [&str; 12] = [
     "workdir",
 ];
 
+/// Names and values.
+type Flags = Vec<(String, String)>;
+
 #[derive(Debug)]
 pub(super) struct Instruction<'t> {
     name: &'static str,
-    flags: Vec<(String, String)>,
+    flags: Flags,
     rest: &'t str,
 }
 
@@ -36,8 +39,8 @@ pub(super) fn parse(line: &str) -> Result<Instruction<'_>, ChangeError> {
 }
 
 /// `--name=value` words before the arguments.
-fn split_flags(mut rest: &str) -> Result<(Vec<(String, String)>, &str), ChangeError> {
-    let mut flags: Vec<(String, String)> = Vec::new();
+fn split_flags(mut rest: &str) -> Result<(Flags, &str), ChangeError> {
+    let mut flags = Flags::new();
     while let Some(flag) = rest.strip_prefix("--") {
         let (flag, after) = flag.split_once(char::is_whitespace).unwrap_or((flag, ""));
         rest = after.trim_start();

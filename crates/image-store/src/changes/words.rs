@@ -40,15 +40,13 @@ pub(super) fn expand(word: &str, env: &[String]) -> Result<String, ChangeError> 
     let mut double = false;
     while let Some(c) = chars.next() {
         match c {
-            '\'' if !double => {
-                let closed = chars.by_ref().try_for_each(|c| if c == '\'' { Err(()) } else { Ok(out.push(c)) });
-                if closed.is_ok() {
-                    return Err(ChangeError::Word(
-                        word.to_owned(),
-                        "unexpected end of statement while looking for matching single-quote",
-                    ));
+            '\'' if !double => loop {
+                match chars.next() {
+                    Some('\'') => break,
+                    Some(c) => out.push(c),
+                    None => return Err(unclosed(word, "single")),
                 }
-            }
+            },
             '"' => double = !double,
             '\\' => match chars.next() {
                 // Within double quotes a backslash escapes only what is special there.
@@ -61,12 +59,13 @@ pub(super) fn expand(word: &str, env: &[String]) -> Result<String, ChangeError> 
         }
     }
     if double {
-        return Err(ChangeError::Word(
-            word.to_owned(),
-            "unexpected end of statement while looking for matching double-quote",
-        ));
+        return Err(unclosed(word, "double"));
     }
     Ok(out)
+}
+
+fn unclosed(word: &str, quote: &str) -> ChangeError {
+    ChangeError::Unclosed(word.to_owned(), quote.to_owned())
 }
 
 type Chars<'c> = std::iter::Peekable<std::str::Chars<'c>>;
@@ -94,11 +93,10 @@ fn variable(word: &str, chars: &mut Chars<'_>, env: &[String], out: &mut String)
     let Some(alternative) = until_brace(chars) else { return fail("syntax error: missing '}'") };
     match operator {
         Some('-') if value.is_empty() => out.push_str(&expand(&alternative, env)?),
-        Some('-') => out.push_str(value),
         Some('+') if !value.is_empty() => out.push_str(&expand(&alternative, env)?),
         Some('+') => {}
         Some('?') if value.is_empty() => return fail("variable not set"),
-        Some('?') => out.push_str(value),
+        Some('-' | '?') => out.push_str(value),
         _ => return fail("unsupported modifier in substitution"),
     }
     Ok(())

@@ -142,7 +142,7 @@ impl Layer {
             Err(Errno::EXIST) => {}
             made => return made.map_err(|e| ExtractError::system("make directory", place.path, e)),
         }
-        let Some((kind, device)) = self.look(place)? else { return self.create(place, make) };
+        let Some((kind, device)) = look(place)? else { return self.create(place, make) };
         if kind == FileType::Directory {
             return Ok(());
         }
@@ -167,7 +167,7 @@ impl Layer {
         };
         // Without AT_SYMLINK_FOLLOW a link to a symbolic link is a second name of the link itself.
         let link = |p: &Place<'_>| linkat(source.parent(), source.name, p.parent(), p.name, AtFlags::empty());
-        match self.look(&source)? {
+        match look(&source)? {
             None | Some((FileType::Directory, _)) => Err(missing()),
             Some(_) => self.create(place, link),
         }
@@ -186,7 +186,7 @@ impl Layer {
             Err(Errno::EXIST) => {}
             made => return made.map_err(|e| ExtractError::system("make whiteout", place.path, e)),
         }
-        if let Some((FileType::Directory, _)) = self.look(place)? {
+        if let Some((FileType::Directory, _)) = look(place)? {
             let (parent, _) = names::split(place.path);
             let hidden = if parent.is_empty() { place.name.to_vec() } else { [parent, b"/", place.name].concat() };
             make_opaque(self.dirs.readable(&hidden)?, &hidden)?;
@@ -225,15 +225,6 @@ impl Layer {
         let path = [path.as_slice(), place.name].concat();
         let path: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(&path);
         fs::remove_dir_all(path).map_err(|e| fail(Errno::from_io_error(&e).unwrap_or(Errno::IO)))
-    }
-
-    /// Type and device number of what has the name now.
-    fn look(&self, place: &Place<'_>) -> Result<Option<(FileType, Dev)>, ExtractError> {
-        match statat(place.parent(), place.name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some((FileType::from_raw_mode(stat.st_mode), stat.st_rdev))),
-            Err(Errno::NOENT) => Ok(None),
-            Err(e) => Err(ExtractError::system("look at", place.path, e)),
-        }
     }
 
     /// Keeps a directory's metadata for the end: its times change with every entry made in it.
@@ -305,4 +296,13 @@ fn copy<R: BufRead>(
         }
     }
     Ok(())
+}
+
+/// Type and device number of what has the name now.
+fn look(place: &Place<'_>) -> Result<Option<(FileType, Dev)>, ExtractError> {
+    match statat(place.parent(), place.name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some((FileType::from_raw_mode(stat.st_mode), stat.st_rdev))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(ExtractError::system("look at", place.path, e)),
+    }
 }

@@ -72,16 +72,13 @@ impl Installer<'_> {
         lease: &mut Lease,
     ) -> Result<ImageRecord> {
         let layers = self.layers(&image.layers, diff_ids, lease)?;
-        let document = self.spooled.digest(&image.document)?;
-        let (manifest, manifest_size) = match &image.manifest {
-            Some(path) => {
-                let (digest, size, _) = self.spooled.keep(path, lease)?;
-                (digest, size)
-            }
-            None => {
-                let manifest = layout::manifest(document, document_size, &layers);
-                (self.store.store_blob(&manifest, lease)?, manifest.len() as u64)
-            }
+        let (manifest, manifest_size) = if let Some(path) = &image.manifest {
+            let (digest, size, _) = self.spooled.keep(path, lease)?;
+            (digest, size)
+        } else {
+            let document = self.spooled.digest(&image.document)?;
+            let manifest = layout::manifest(document, document_size, &layers);
+            (self.store.store_blob(&manifest, lease)?, manifest.len() as u64)
         };
         let parent = image.parent.clone().filter(|parent| self.store.get(parent).is_some());
         let document = String::from_utf8(text).map_err(|_| invalid("an image configuration is not UTF-8"))?;
@@ -143,7 +140,9 @@ impl Installer<'_> {
                 });
             }
             drop(tell);
-            told.iter().for_each(|step| (self.progress)(step));
+            for step in told {
+                (self.progress)(step);
+            }
         });
         let results: Vec<Option<Result<Ready>>> =
             done.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();

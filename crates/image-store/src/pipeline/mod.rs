@@ -57,7 +57,11 @@ pub(crate) fn run(body: &mut dyn Read, plan: &Plan<'_>, progress: &mut dyn FnMut
             let pool = pool.clone();
             let limits = plan.limits;
             let wanted = plan.extract.is_some();
-            let stage = move || stages::decode(encoded, compression, &pool, wanted.then_some(to_extractor), limits);
+            // The outlet moves in, so that the next stage sees its end when this one stops.
+            let stage = move || {
+                let outlet = wanted.then_some(to_extractor);
+                stages::decode(encoded, compression, &pool, outlet.as_ref(), limits)
+            };
             (Some(scope.spawn(stage)), archive)
         } else {
             (None, encoded)
@@ -98,6 +102,8 @@ pub(crate) fn spool(body: &mut dyn Read, file: Option<&File>) -> Result<(Digest,
     })
 }
 
+/// Bytes received, digest of the blob, digest of the archive, and what was extracted.
+type Settled = (u64, Option<Digest>, Option<Digest>, Option<Extracted>);
 type Joined<T> = Result<Option<T>, Stop>;
 
 /// Picks the failure to report: one that is a stage's own, in the order in which the data flows.
@@ -106,7 +112,7 @@ fn settle(
     kept: Joined<Digest>,
     decoded: Joined<Digest>,
     extracted: Joined<Extracted>,
-) -> Result<(u64, Option<Digest>, Option<Digest>, Option<Extracted>)> {
+) -> Result<Settled> {
     match (received, kept, decoded, extracted) {
         (Ok(size), Ok(kept), Ok(decoded), Ok(extracted)) => Ok((size, kept, decoded, extracted)),
         (received, kept, decoded, extracted) => {

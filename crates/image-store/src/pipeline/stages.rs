@@ -94,7 +94,7 @@ pub(super) fn decode(
     stream: Stream,
     compression: Compression,
     pool: &Pool,
-    outlet: Option<Outlet>,
+    outlet: Option<&Outlet>,
     limits: Limits,
 ) -> Result<Digest, Stop> {
     let mut hasher = Sha256::new();
@@ -112,11 +112,11 @@ pub(super) fn decode(
             return Err(Error::from(ExtractError::Limit("compression ratio")).into());
         }
         hasher.update(&chunk[..]);
-        if let Some(outlet) = &outlet {
+        if let Some(outlet) = outlet {
             outlet.send(Some(chunk)).map_err(|_| Stop::NeighbourGone)?;
         }
     }
-    if let Some(outlet) = &outlet {
+    if let Some(outlet) = outlet {
         outlet.send(None).map_err(|_| Stop::NeighbourGone)?;
     }
     Ok(Digest::sha256(hasher.finalize().into()))
@@ -147,5 +147,5 @@ pub(super) fn extract(stream: Stream, root: &Path, limits: Limits) -> Result<Ext
 }
 
 fn is_abandoned(e: &io::Error) -> bool {
-    e.get_ref().is_some_and(|inner| inner.is::<Abandoned>())
+    e.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Abandoned>)
 }

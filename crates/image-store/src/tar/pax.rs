@@ -59,8 +59,11 @@ impl Extended {
     }
 }
 
-/// One record and what follows it. The length counts the whole record, its own digits included.
-fn split_record(records: &[u8]) -> Result<(&[u8], &[u8], &[u8]), TarError> {
+/// Key, value, and what follows the record.
+type Record<'r> = (&'r [u8], &'r [u8], &'r [u8]);
+
+/// Splits one record off. The length counts the whole record, its own digits included.
+fn split_record(records: &[u8]) -> Result<Record<'_>, TarError> {
     let malformed = TarError::Extended("a record is malformed");
     let space = records.iter().take(20).position(|&b| b == b' ');
     let Some(space) = space else { return Err(malformed) };
