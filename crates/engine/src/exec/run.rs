@@ -26,6 +26,9 @@ pub(crate) struct ExecRun {
     pub(crate) exec: Arc<Exec>,
     /// Height, width.
     pub(crate) console_size: Option<[u64; 2]>,
+    /// The client said at start that it expects a terminal's bytes, whatever the process has: without one, its
+    /// output goes out unframed.
+    pub(crate) raw: bool,
 }
 
 /// The process' ends of its pipes, and the terminal's first size.
@@ -70,7 +73,7 @@ impl ExecRun {
         // Our copies of the process' ends would keep the pipes from ever reporting their end.
         drop(theirs);
         let input = pump_input(reader, Input { sink: ours.stdin, detach: None });
-        let output = copy_frames(ours.stdout, ours.stderr, self.exec.state.subscribe(), writer);
+        let output = copy_frames(ours.stdout, ours.stderr, self.exec.state.subscribe(), writer, self.raw);
         self.both(input, output).await?;
         Ok(())
     }
@@ -162,8 +165,9 @@ async fn copy_frames<W: AsyncWrite + Unpin>(
     mut stderr: Option<pipe::Receiver>,
     mut state: StateReceiver,
     client: &mut W,
+    raw: bool,
 ) -> io::Result<()> {
-    let (mut out, mut err) = (FrameBuffer::new(STDOUT), FrameBuffer::new(STDERR));
+    let (mut out, mut err) = (FrameBuffer::new(STDOUT, raw), FrameBuffer::new(STDERR, raw));
     while stdout.is_some() || stderr.is_some() {
         tokio::select! {
             n = out.fill(stdout.as_mut()) => match n? {
@@ -205,12 +209,13 @@ async fn drain<W: AsyncWrite + Unpin>(
 /// Room for a header in front of what is read, so that a frame is one write.
 struct FrameBuffer {
     stream: u8,
+    raw: bool,
     bytes: Vec<u8>,
 }
 
 impl FrameBuffer {
-    fn new(stream: u8) -> Self {
-        Self { stream, bytes: vec![0; HEADER + CHUNK] }
+    fn new(stream: u8, raw: bool) -> Self {
+        Self { stream, raw, bytes: vec![0; HEADER + CHUNK] }
     }
 
     async fn fill(&mut self, pipe: Option<&mut pipe::Receiver>) -> io::Result<usize> {
@@ -221,6 +226,9 @@ impl FrameBuffer {
     }
 
     fn seal(&mut self, n: usize) -> &[u8] {
+        if self.raw {
+            return &self.bytes[HEADER..HEADER + n];
+        }
         let header = header(self.stream, n);
         self.bytes[..HEADER].copy_from_slice(&header);
         &self.bytes[..HEADER + n]

@@ -41,7 +41,7 @@ impl Engine {
         }
         let tty = exec.request.tty;
         let console_size = request.console_size.or(exec.request.console_size);
-        let run = ExecRun { engine: self.arc(), container, exec, console_size };
+        let run = ExecRun { engine: self.arc(), container, exec, console_size, raw: request.tty };
         Ok(ExecStarted::Attached(AttachSession { tty, kind: Kind::Exec(Box::new(run)) }))
     }
 
