@@ -92,7 +92,7 @@ fn main() -> io::Result<()> {
     print("floor", floor);
     print("start", start);
     let mut sleeper = Fixture::new(&["/bin/sleep", "1000"]);
-    sleeper.seccomp = fixture.seccomp.clone();
+    sleeper.seccomp.clone_from(&fixture.seccomp);
     let running = sleeper.start().expect("started");
     let mut spec = process(&["/bin/true"]);
     spec.seccomp = true;

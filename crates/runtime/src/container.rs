@@ -74,10 +74,15 @@ pub(crate) fn spawn(
     let (parent_end, child_end) = channel::pair().or_fail(Stage::Setup, || "make a socket pair")?;
     let v2 = cgroup.open_v2().or_fail(Stage::Setup, || "open the cgroup")?;
     let mut child = Some((child, child_end));
+    let mut parent_end = Some(parent_end);
     let mut attempt = |into: Option<BorrowedFd<'_>>| {
-        clone_child(namespaces, into, || match child.take() {
-            Some((child, end)) => child(into.is_some(), end),
-            None => 1, // Each process has its own copy of the Option, and takes once.
+        clone_child(namespaces, into, || {
+            // The child's copy: with it open, the child would never hear that its parent is gone.
+            drop(parent_end.take());
+            match child.take() {
+                Some((child, end)) => child(into.is_some(), end),
+                None => 1, // Each process has its own copy of the Option, and takes once.
+            }
         })
     };
     let cloned = match attempt(v2.as_ref().map(AsFd::as_fd)) {
@@ -88,7 +93,8 @@ pub(crate) fn spawn(
         other => other,
     };
     let Cloned { pid, pidfd } = cloned.or_fail(Stage::Setup, || "clone into new namespaces")?;
-    Ok(Child { pid, pidfd, channel: parent_end })
+    let channel = parent_end.ok_or_else(|| Failure::new(Stage::Setup, "the channel is gone"))?;
+    Ok(Child { pid, pidfd, channel })
 }
 
 /// `CLONE_NEW*` flags of new namespaces, and those to join.

@@ -2,7 +2,7 @@
 //! export, sizes): nothing appears in the host's mount table, and closing the descriptor ends it.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Mounts `lower` (topmost first), and `upper` with its work directory if it is to be written to.
@@ -11,7 +11,6 @@ pub fn mount(lower: &[PathBuf], writable: Option<(&Path, &Path)>) -> io::Result<
     if writable.is_none() && lower.len() == 1 {
         // The kernel refuses an overlay of a single directory; a read-only bind of it is the same thing.
         let dir = std::fs::File::open(&lower[0])?;
-        use std::os::fd::AsFd;
         let tree = crate::rootfs::tree::clone_tree(dir.as_fd(), false)?;
         crate::rootfs::tree::set_readonly(tree.as_fd(), false)?;
         return Ok(tree);

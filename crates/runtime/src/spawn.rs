@@ -50,7 +50,10 @@ pub fn spawn_shim(
         write_pid_file(pid_file, pid)?;
         Ok(Shim { pid, pidfd })
     };
-    start().or_fail(Stage::Setup, || "start the container's shim")
+    let started = start().or_fail(Stage::Setup, || "start the container's shim");
+    // From now on they are the shim's alone: its end closes them.
+    drop((listener, held));
+    started
 }
 
 /// By rename, so that it is there as a whole or not at all.

@@ -3,8 +3,11 @@
 mod common;
 
 use common::{Fixture, process, run_cases};
+use gantry_runtime::container::StdioFds;
 use gantry_runtime::failure::{Failure, Stage};
-use gantry_runtime::spec::{Mount, MountFlags, MountSource, Namespace, Propagation, Rlimit};
+use gantry_runtime::spec::{
+    ContainerInterface, ContainerNet, Mount, MountFlags, MountSource, Namespace, Propagation, Rlimit,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -132,8 +135,8 @@ fn failures_are_typed() {
         let failure = failure(fixture);
         assert_eq!((failure.stage, failure.message.as_str()), (stage, message));
     };
-    let foo = "exec: \"foo\": executable file not found in $PATH";
-    expect(&Fixture::new(&["foo"]), Stage::NotFound, foo);
+    let missing = "exec: \"foo\": executable file not found in $PATH";
+    expect(&Fixture::new(&["foo"]), Stage::NotFound, missing);
     expect(&Fixture::new(&["/foo"]), Stage::NotFound, "exec: \"/foo\": stat /foo: no such file or directory");
     expect(&Fixture::new(&["/etc/passwd"]), Stage::NotExecutable, "exec: \"/etc/passwd\": permission denied");
     let mut fixture = Fixture::new(&["true"]);
@@ -244,8 +247,11 @@ fn no_descriptor_leaks() {
     for fd in 3..12 {
         fixture.plan.process.cwd = format!("/proc/self/fd/{fd}").into();
         fixture.plan.process.create_cwd = false;
-        let Err(failure) = fixture.run() else { panic!("fd {fd} is a directory of the host") };
-        assert_eq!(failure.stage, Stage::WorkingDir, "{failure}");
+        match fixture.run() {
+            Err(failure) => assert_eq!(failure.stage, Stage::WorkingDir, "{failure}"),
+            // The set-up's own descriptor of the container's root is no way out.
+            Ok((_, out, _)) => assert_eq!(out, "/\n", "descriptor {fd}"),
+        }
     }
 }
 
@@ -259,7 +265,7 @@ fn masked_and_readonly_paths() {
 
 fn devices_are_made_and_limited() {
     let mut fixture = Fixture::sh(
-        "stat -c '%n %t:%T %a' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/mine; for l in ptmx fd stdin core; do readlink /dev/$l; done; mknod /k b 254 0; dd if=/k of=/dev/null count=1 2>&1 | grep -o 'not permitted'",
+        "stat -c '%n %t:%T %a' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/mine; for l in ptmx fd stdin; do readlink /dev/$l; done; mknod /k b 254 0; dd if=/k of=/dev/null count=1 2>&1 | grep -o 'not permitted'",
     );
     fixture.plan.devices.push(gantry_runtime::spec::Device {
         path: "/dev/mine".into(),
@@ -272,7 +278,7 @@ fn devices_are_made_and_limited() {
     });
     let out = fixture.output();
     let expected = "/dev/null 1:3 666\n/dev/zero 1:5 666\n/dev/full 1:7 666\n/dev/random 1:8 666\n/dev/urandom 1:9 666\n\
-        /dev/tty 5:0 666\n/dev/mine a:e5 660\npts/ptmx\n/proc/self/fd\n/proc/self/fd/0\n/proc/kcore\nnot permitted\n";
+        /dev/tty 5:0 666\n/dev/mine a:e5 660\npts/ptmx\n/proc/self/fd\n/proc/self/fd/0\nnot permitted\n";
     assert_eq!(out, expected);
 }
 
@@ -390,9 +396,82 @@ fn out_of_memory_is_noticed() {
 }
 
 fn the_network_is_waited_for() {
-    let mut fixture = Fixture::sh("ip -o link");
+    let mut fixture = Fixture::sh("ip -o -4 addr | grep -o 'eth0 .*'; ip route");
     fixture.plan.wait_for_network = true;
-    assert!(fixture.output().contains("LOOPBACK,UP"));
+    let running = fixture.start_with(|child| {
+        let pid = child.pid().to_string();
+        let peer = format!("rt{pid}");
+        let add = ["link", "add", "eth0", "netns", &pid, "type", "veth", "peer", "name", &peer];
+        let status = std::process::Command::new("ip").args(add).status().expect("iproute2");
+        assert!(status.success());
+        assert!(child.netns().is_ok());
+        let interface = ContainerInterface {
+            name: "eth0".into(),
+            address: [10, 77, 0, 2].into(),
+            prefix_len: 24,
+            gateway: Some([10, 77, 0, 1].into()),
+        };
+        child.go(&ContainerNet { interface: Some(interface) }).expect("go");
+    });
+    let (status, out, err) = running.expect("started").finish();
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.starts_with("eth0    inet 10.77.0.2/24 brd 10.77.0.255 scope global eth0"), "{out}");
+    assert!(out.contains("default via 10.77.0.1 dev eth0"), "{out}");
+}
+
+/// A parent that dies during the set-up takes the child with it.
+fn no_program_runs_without_a_parent() {
+    let mut fixture = Fixture::sh("touch /data/ran");
+    let host = fixture.dir.path().join("host");
+    fs::create_dir(&host).expect("mkdir");
+    fixture.plan.mounts.push(bind(&host, "/data"));
+    fixture.plan.wait_for_network = true;
+    let shim = gantry_linux::process::clone_child(0, None, || {
+        let child = gantry_runtime::container::create(&fixture.plan, &[], StdioFds::default()).expect("created");
+        std::mem::forget(child);
+        0
+    })
+    .expect("cloned");
+    let id = rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&shim.pidfd));
+    rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED).expect("waited");
+    let cgroup = fixture.cgroup();
+    while !cgroup.pids().expect("pids").is_empty() {
+        std::thread::yield_now();
+    }
+    assert!(!host.join("ran").exists());
+}
+
+/// CVE-2019-5736 and its like: what runs before the program is out of the container's sight. (With
+/// `CAP_SYS_PTRACE` it is not: there the sealed memfd is what protects the shim's program.)
+fn the_exec_child_is_not_open_to_the_container() {
+    let script = "while :; do for p in /proc/[0-9]*; do [ $p = /proc/1 ] || readlink $p/exe; done; done";
+    let fixture = Fixture::sh(script);
+    let running = fixture.start().expect("started");
+    for _ in 0..50 {
+        running.exec(&fixture.plan, &process(&["true"]), &[]).expect("started").finish();
+    }
+    gantry_linux::process::pidfd_kill(running.child.pidfd(), libc::SIGKILL).expect("kill");
+    let (_, out, _) = running.finish();
+    let own = std::env::current_exe().expect("own path");
+    let own = own.file_name().and_then(|n| n.to_str()).expect("a name");
+    assert!(!out.contains(own), "the runtime's program was seen");
+}
+
+fn an_exec_has_the_containers_confinement() {
+    let mut fixture = Fixture::new(&["/bin/sleep", "100"]);
+    fixture.plan.mounts[0].flags.readonly = false;
+    let running = fixture.start().expect("started");
+    let mut spec =
+        process(&["/bin/sh", "-c", "grep -E '^(CapEff|CapBnd|Seccomp|NoNewPrivs):' /proc/self/status; id; echo $HOME"]);
+    spec.user = "app:staff".into();
+    spec.additional_groups = vec!["77".into()];
+    spec.seccomp = true;
+    let (status, out, err) = running.exec(&fixture.plan, &spec, &filter()).expect("started").finish();
+    assert_eq!((status, err.as_str()), (0, ""));
+    let expected = "CapEff:\t0000000000000000\nCapBnd:\t00000000a80425fb\nNoNewPrivs:\t0\nSeccomp:\t2\n\
+        uid=1000(app) gid=50(staff) groups=50(staff),77\n/home/app\n";
+    assert_eq!(out, expected);
+    running.kill();
 }
 
 fn main() {
@@ -419,5 +498,8 @@ fn main() {
         ("pause_kill_and_leave_nothing", pause_kill_and_leave_nothing),
         ("out_of_memory_is_noticed", out_of_memory_is_noticed),
         ("the_network_is_waited_for", the_network_is_waited_for),
+        ("no_program_runs_without_a_parent", no_program_runs_without_a_parent),
+        ("the_exec_child_is_not_open_to_the_container", the_exec_child_is_not_open_to_the_container),
+        ("an_exec_has_the_containers_confinement", an_exec_has_the_containers_confinement),
     ]);
 }

@@ -34,7 +34,7 @@ impl CgroupRoot {
     pub fn detect() -> io::Result<Self> {
         const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
         let usual = Path::new("/sys/fs/cgroup");
-        if rustix::fs::statfs(usual).is_ok_and(|s| s.f_type as i64 == CGROUP2_SUPER_MAGIC) {
+        if rustix::fs::statfs(usual).is_ok_and(|s| s.f_type == CGROUP2_SUPER_MAGIC) {
             return Ok(Self { v1: Vec::new(), v2: Some(usual.to_owned()) });
         }
         Ok(Self::from_mountinfo(&std::fs::read_to_string("/proc/self/mountinfo")?))

@@ -133,12 +133,12 @@ mod tests {
         let mut pc = 0usize;
         loop {
             let i = program[pc];
-            let (code, dst, src) = (i as u8, (i >> 8 & 15) as usize, (i >> 12 & 15) as usize);
+            let (code, dst, src) = (i as u8, (i >> 8 & 0xf) as usize, (i >> 12 & 0xf) as usize);
             let (offset, immediate) = ((i >> 16) as i16, (i >> 32) as u32);
             pc += 1;
             let mut jump_if = |taken: bool| {
                 if taken {
-                    pc = pc.wrapping_add_signed(offset.into())
+                    pc = pc.wrapping_add_signed(offset.into());
                 }
             };
             match code {

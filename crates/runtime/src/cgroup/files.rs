@@ -1,6 +1,7 @@
 //! Reading and writing a cgroup's files.
 
 use crate::failure::{Failure, Result, Stage, errno_text};
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::io::Write;
@@ -12,7 +13,7 @@ pub(super) fn write(dir: &Path, file: &str, value: &str) -> io::Result<()> {
 }
 
 /// [`write`], as part of applying limits.
-pub(super) fn set(dir: &Path, file: &str, value: impl ToString) -> Result<()> {
+pub(super) fn set(dir: &Path, file: &str, value: impl Display) -> Result<()> {
     let value = value.to_string();
     write(dir, file, &value).map_err(|e| {
         let why = match e.kind() {
@@ -28,7 +29,7 @@ pub(super) fn set(dir: &Path, file: &str, value: impl ToString) -> Result<()> {
 }
 
 /// [`set`] unless there is nothing to set.
-pub(super) fn set_some<T: ToString>(dir: &Path, file: &str, value: Option<T>) -> Result<()> {
+pub(super) fn set_some<T: Display>(dir: &Path, file: &str, value: Option<T>) -> Result<()> {
     value.map_or(Ok(()), |value| set(dir, file, value))
 }
 

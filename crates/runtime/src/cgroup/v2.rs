@@ -5,6 +5,7 @@ use super::{device_program, v1::max_or};
 use crate::failure::{OrFail, Result, Stage};
 use crate::spec::{DeviceRule, Resources};
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// What containers may be limited in.
@@ -102,7 +103,6 @@ pub(super) fn devices(dir: &Path, rules: &[DeviceRule]) -> Result<()> {
     let attach = || {
         let cgroup = fs::File::open(dir)?;
         let program = gantry_linux::bpf::load_device_program(&program)?;
-        use std::os::fd::AsFd;
         gantry_linux::bpf::attach_device_program(cgroup.as_fd(), program.as_fd())
     };
     attach().or_fail(Stage::Setup, || "attach the device program to the cgroup")

@@ -81,13 +81,11 @@ fn out_of_range() -> Failure {
 
 /// A number that no file knows is fine; a name is not.
 fn number(kind: &str, file: &str, text: &str) -> Result<u32> {
-    match text.parse::<i64>() {
-        Ok(_) => id(text).ok_or_else(out_of_range),
-        Err(_) => {
-            let message = format!("unable to find {kind} {text}: no matching entries in {file} file");
-            Err(Failure::new(Stage::User, message))
-        }
+    if text.parse::<i64>().is_err() {
+        let message = format!("unable to find {kind} {text}: no matching entries in {file} file");
+        return Err(Failure::new(Stage::User, message));
     }
+    id(text).ok_or_else(out_of_range)
 }
 
 fn find_group(group: &str, wanted: &str) -> Result<u32> {

@@ -17,12 +17,11 @@ use std::path::Path;
 const DEFAULT: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("random", 1, 8), ("full", 1, 7), ("tty", 5, 0), ("zero", 1, 5), ("urandom", 1, 9)];
 
-const LINKS: [(&str, &str); 5] = [
+const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd", "fd"),
     ("/proc/self/fd/0", "stdin"),
     ("/proc/self/fd/1", "stdout"),
     ("/proc/self/fd/2", "stderr"),
-    ("/proc/kcore", "core"),
 ];
 
 /// Fills `/dev`, unless the user has bound one of the host's there.
@@ -48,7 +47,9 @@ pub(crate) fn set_up(root: &Root, mounts: &[Mount], devices: &[Device]) -> Resul
         Err(Errno::EXIST) => Ok(()),
         other => other,
     };
-    for (target, name) in LINKS {
+    // A kernel that does not show its memory has no link to it.
+    let core = root.open(Path::new("/proc/kcore"), OFlags::PATH).is_ok().then_some(("/proc/kcore", "core"));
+    for (target, name) in LINKS.into_iter().chain(core) {
         link(target, name).or_fail(Stage::Mount, || format!("symlink /dev/{name}"))?;
     }
     replace_ptmx(dev.as_fd()).or_fail(Stage::Mount, || "symlink /dev/ptmx")

@@ -78,32 +78,32 @@ const PERSONALITIES: &[u64] = &[0, 0x0008, 0x20000, 0x20008, 0xffff_ffff];
 /// `CLONE_NEW*`: namespaces, a user namespace among them, are for who may mount.
 const NEW_NAMESPACES: u64 = 0x7e02_0000;
 
-fn rule(names: &str, verdict: u32, condition: Option<Condition>) -> Rule {
+fn rule(names: &str, verdict: u32, conditions: Vec<Condition>) -> Rule {
     let names = names.split_ascii_whitespace().map(str::to_owned).collect();
-    Rule { names, verdict, conditions: condition.into_iter().collect() }
+    Rule { names, verdict, conditions }
 }
 
-fn first(op: Op, value: u64) -> Option<Condition> {
-    Some(Condition { index: 0, value, value_two: 0, op })
+fn first(op: Op, value: u64) -> Vec<Condition> {
+    vec![Condition { index: 0, value, value_two: 0, op }]
 }
 
 /// The default profile for a container with these capabilities.
 pub(super) fn profile(host: &Host) -> Profile {
-    let mut rules = vec![rule(ALLOWED, ret::ALLOW, None)];
+    let mut rules = vec![rule(ALLOWED, ret::ALLOW, Vec::new())];
     if host.kernel >= (4, 8) {
         // Before, a tracer could get past a filter.
-        rules.push(rule("process_vm_readv process_vm_writev ptrace", ret::ALLOW, None));
+        rules.push(rule("process_vm_readv process_vm_writev ptrace", ret::ALLOW, Vec::new()));
     }
     rules.push(rule("socket", ret::ALLOW, first(Op::Lt, FAMILIES_BELOW)));
     rules.extend(FAMILIES.iter().map(|family| rule("socket", ret::ALLOW, first(Op::Eq, *family))));
     rules.extend(PERSONALITIES.iter().map(|p| rule("personality", ret::ALLOW, first(Op::Eq, *p))));
     let has = |name: &str| from_name(name).is_some_and(|bit| host.capabilities & bit != 0);
     let granted = BY_CAPABILITY.iter().filter(|(capability, _)| has(capability));
-    rules.extend(granted.map(|(_, names)| rule(names, ret::ALLOW, None)));
+    rules.extend(granted.map(|(_, names)| rule(names, ret::ALLOW, Vec::new())));
     if !has("SYS_ADMIN") {
         rules.push(rule("clone", ret::ALLOW, first(Op::MaskedEq, NEW_NAMESPACES)));
         // Its flags are behind a pointer; a C library that hears "no such call" uses clone instead.
-        rules.push(rule("clone3", ret::ERRNO | libc::ENOSYS as u32, None));
+        rules.push(rule("clone3", ret::ERRNO | libc::ENOSYS as u32, Vec::new()));
     }
     let default = ret::ERRNO | libc::EPERM as u32;
     Profile { default, abis: vec![Abi::X86_64, Abi::X86, Abi::X32], rules }

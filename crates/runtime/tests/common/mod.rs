@@ -5,7 +5,10 @@ use gantry_runtime::capabilities;
 use gantry_runtime::cgroup::{Cgroup as LiveCgroup, CgroupRoot};
 use gantry_runtime::container::{self, Child, Report, StdioFds};
 use gantry_runtime::failure::Failure;
-use gantry_runtime::spec::*;
+use gantry_runtime::spec::{
+    Capabilities, Cgroup, ContainerNet, DeviceRule, LogPlan, Mount, MountFlags, MountSource, Namespace, Namespaces,
+    PLAN_VERSION, Plan, ProcessSpec, Propagation, Resources, Rootfs, Stdio,
+};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -99,7 +102,6 @@ impl Fixture {
         fs::write(lower.join("etc/group"), "root:x:0:\napp:x:1001:\nstaff:x:50:app\n").expect("group");
         let unique = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let id = format!("rt-test-{unique}");
-        let caps = capabilities::DEFAULT;
         let plan = Plan {
             version: PLAN_VERSION,
             id: id.clone(),
@@ -139,7 +141,7 @@ impl Fixture {
             readonly_paths: paths(&["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]),
             sysctls: vec![],
             cgroup: Cgroup {
-                path: format!("/gantry-rt-test/{id}"),
+                path: format!("/gantry-{id}/nested"),
                 resources: Resources::default(),
                 device_rules: default_rules(),
             },
@@ -149,7 +151,6 @@ impl Fixture {
             log: LogPlan::None,
             shm_size: 64 << 20,
         };
-        let _ = caps;
         Self { dir, plan, seccomp: vec![] }
     }
 
@@ -164,13 +165,18 @@ impl Fixture {
 
     /// Starts it with pipes; fails as the child or the parent says.
     pub(crate) fn start(&self) -> Result<Running, Failure> {
+        self.start_with(|child| child.go(&ContainerNet { interface: None }).expect("go"))
+    }
+
+    /// Starts it; `attach` is the daemon's part if the plan waits for the network.
+    pub(crate) fn start_with(&self, attach: impl FnOnce(&mut Child)) -> Result<Running, Failure> {
         let (out_reader, out) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe");
         let (err_reader, err) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe");
         let stdio = StdioFds { stdin: None, stdout: Some(out), stderr: Some(err) };
         let child = container::create(&self.plan, &self.seccomp, stdio)?;
         let mut running = Running { child, pty: None, stdout: out_reader, stderr: err_reader };
         if self.plan.wait_for_network {
-            running.child.go(&ContainerNet { interface: None }).expect("go");
+            attach(&mut running.child);
         }
         running.settle()?;
         Ok(running)
@@ -194,6 +200,8 @@ impl Drop for Fixture {
         let cgroup = self.cgroup();
         let _ = cgroup.kill_all();
         cgroup.remove().unwrap_or_else(|e| panic!("the cgroup is not removable: {e}"));
+        let parent = self.plan.cgroup.path.trim_end_matches("/nested");
+        CgroupRoot::detect().expect("hierarchies").cgroup(parent).remove().expect("empty");
     }
 }
 

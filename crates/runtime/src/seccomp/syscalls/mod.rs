@@ -105,7 +105,7 @@ mod tests {
     fn numbers() {
         assert_eq!(Abi::X86_64.number("openat2"), Some(437));
         assert_eq!(Abi::X86.number("socketcall"), Some(102));
-        assert_eq!(Abi::X32.number("execve"), Some(X32_BIT | 520));
+        assert_eq!(Abi::X32.number("execve"), Some(X32_BIT + 520));
         assert_eq!(Abi::X32.number("read"), Some(X32_BIT));
         assert_eq!(Abi::X32.number("uselib"), None);
         assert_eq!(Abi::X86_64.number("no_such_call"), None);
