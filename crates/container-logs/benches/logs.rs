@@ -27,7 +27,7 @@ fn main() {
         while reader.next_batch(&mut out, 64 * 1024).expect("reads") == State::More {
             out.clear();
         }
-        let read = rate(text.len(), cpu() - begin);
+        let read = rate(text.len(), cpu().saturating_sub(begin));
         std::fs::remove_file(&path).expect("removes");
         println!("{what}: render {to_null:.0} MB/s, with the file system {to_file:.0} MB/s, read {read:.0} MB/s");
     }
@@ -40,7 +40,7 @@ fn write(path: &Path, text: &str) -> f64 {
     for chunk in text.as_bytes().chunks(64 * 1024) {
         writer.write(Stream::Stdout, chunk, 1_700_000_000_123_456_789);
     }
-    rate(text.len(), cpu() - begin)
+    rate(text.len(), cpu().saturating_sub(begin))
 }
 
 fn rate(bytes: usize, time: Duration) -> f64 {

@@ -9,7 +9,7 @@
 //!
 //! Files in the state directory: `shim.sock` (the socket), `shim.pid` (the shim's pid and start
 //! time, written by the daemon after the spawn), `exit` (an encoded [`Exit`], written by rename
-//! before the shim ends).
+//! before the shim ends; only if the program had run).
 
 pub mod codec;
 pub mod transport;

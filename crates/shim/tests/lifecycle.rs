@@ -184,6 +184,50 @@ fn requests_that_make_no_sense_are_answered() {
 }
 
 #[test]
+fn garbage_and_crowds_do_no_harm() {
+    let mut container = Fixture::new(&["/bin/cat"]).stdin(true).start();
+    container.started();
+    // A verb of the future is answered, so that its asker does not wait for ever.
+    let mut newer = container.another_daemon();
+    newer.send_raw(&[gantry_shim_protocol::PROTOCOL_VERSION, 77, 120, 1, 2, 3]);
+    assert!(matches!(newer.answer(77).0, Answer::Failed(_)));
+    assert!(newer.is_running());
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0], &[gantry_shim_protocol::PROTOCOL_VERSION]] {
+        let mut other = container.another_daemon();
+        other.send_raw(garbage);
+        assert!(other.is_closed());
+    }
+    let mut crowd = Vec::new();
+    let refused = (0..40).any(|_| {
+        let mut another = container.another_daemon();
+        let _ = another.try_send(RequestBody::Status);
+        let refused = another.is_closed();
+        crowd.push(another);
+        refused
+    });
+    assert!(refused);
+    assert!(container.daemon().is_running());
+    drop(crowd);
+    assert!(newer.is_running());
+    container.signal(9);
+    assert_eq!(container.exited().code, 137);
+}
+
+#[test]
+fn a_daemon_that_does_not_read_is_no_obstacle() {
+    let mut container = Fixture::new(&["/bin/cat"]).stdin(true).start();
+    container.started();
+    let mut deaf = container.another_daemon();
+    // Far more than its answers have room for; the shim stops reading from it.
+    while deaf.try_send(RequestBody::Status).is_ok() {}
+    assert!(container.daemon().is_running());
+    container.signal(9);
+    assert!(matches!(container.daemon().event().0, Event::Exited(_)));
+    drop(deaf);
+    container.shim_ends();
+}
+
+#[test]
 fn kills_for_lack_of_memory_are_told() {
     let mut fixture = Fixture::sh("dd if=/dev/zero of=/dev/null bs=200M count=1; echo dd ended with $?; exit 6");
     fixture.plan.cgroup.resources.memory = Some(32 << 20);

@@ -329,6 +329,17 @@ impl Daemon {
         id
     }
 
+    pub fn send_raw(&mut self, packet: &[u8]) {
+        transport::send(self.socket.as_fd(), packet, &[]).expect("the shim reads");
+    }
+
+    /// Waits for a word or the end, and tells which it was.
+    pub fn is_closed(&mut self) -> bool {
+        assert!(readable(self.socket.as_fd()), "the shim says nothing");
+        let mut buf = vec![0; MAX_PACKET];
+        transport::recv(self.socket.as_fd(), &mut buf).map_or(true, |packet| packet.len == 0)
+    }
+
     pub fn try_send(&mut self, body: RequestBody) -> io::Result<()> {
         let id = self.next;
         self.next += 1;
