@@ -186,3 +186,48 @@ impl<F: AsFd> AsFd for Watched<F> {
         self.fd.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_survive_the_kernel() {
+        let tokens = [
+            Token::Listener,
+            Token::Connection(1),
+            Token::InitReport,
+            Token::InitEnd,
+            Token::Stdout,
+            Token::Stderr,
+            Token::Stdin,
+            Token::Terminal,
+            Token::Client(u32::MAX),
+            Token::ExecReport(7),
+            Token::ExecEnd(7),
+            Token::OutOfMemory,
+            Token::Compressor,
+        ];
+        for token in tokens {
+            assert_eq!(Token::decode(token.encode()), Some(token));
+        }
+        assert_eq!(Token::decode(u64::MAX), None);
+    }
+
+    #[test]
+    fn only_what_is_wanted_wakes() {
+        let poller = Poller::new().expect("epoll");
+        let (read, write) = rustix::pipe::pipe().expect("a pipe");
+        let mut watched = Watched::new(read, Token::Stdout);
+        let now = Some(Duration::ZERO);
+        watched.want(&poller, Interest::Read).expect("watches");
+        assert!(poller.wait(now).expect("waits").is_empty());
+        rustix::io::write(&write, b"x").expect("writes");
+        assert_eq!(poller.wait(now).expect("waits").events().collect::<Vec<_>>(), [(Token::Stdout, false)]);
+        watched.want(&poller, Interest::Off).expect("forgets");
+        drop(write);
+        assert!(poller.wait(now).expect("waits").is_empty(), "not even a hang-up");
+        watched.want(&poller, Interest::HangUp).expect("watches");
+        assert_eq!(poller.wait(now).expect("waits").events().collect::<Vec<_>>(), [(Token::Stdout, true)]);
+    }
+}
