@@ -2,7 +2,8 @@
 //!
 //! `floor` clones into new namespaces, binds a root, pivots and executes busybox's `true`; `start`
 //! is the runtime with Docker's default spec; `exec` another process in a running container. Times
-//! are medians in microseconds, to the program's exec and (cycle) until everything is gone again.
+//! are medians in microseconds, to the program's exec and (cycle) until everything is gone again, and
+//! the processor time of a cycle, which a busy machine distorts less.
 //! Run as root: `cargo run --release -p gantry-runtime --example floor`.
 
 #[path = "../tests/common/mod.rs"]
@@ -69,13 +70,30 @@ fn started(fixture: &Fixture) -> (Duration, Duration) {
     (executed, begin.elapsed())
 }
 
-fn print(what: &str, mut times: Vec<(Duration, Duration)>) {
+/// Processor time of this process and the children it has reaped.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("procfs");
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    let ticks: u64 = fields.split_ascii_whitespace().skip(11).take(4).filter_map(|f| f.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// Runs all rounds of one kind.
+fn measure(what: &str, mut round: impl FnMut() -> (Duration, Duration)) {
+    let before = processor_time();
+    let times = (0..ROUNDS).map(|_| round()).collect();
+    let processor = processor_time().saturating_sub(before) / ROUNDS as u32;
+    print(what, times, processor);
+}
+
+fn print(what: &str, mut times: Vec<(Duration, Duration)>, processor: Duration) {
     let mut column = |key: fn(&(Duration, Duration)) -> Duration| {
         times.sort_by_key(key);
         (key(&times[times.len() / 2]).as_micros(), key(&times[times.len() * 9 / 10]).as_micros())
     };
     let ((exec, exec90), (cycle, cycle90)) = (column(|t| t.0), column(|t| t.1));
-    println!("{what:6} exec {exec:6} (p90 {exec90:6})   cycle {cycle:6} (p90 {cycle90:6})");
+    let cpu = processor.as_micros();
+    println!("{what:6} exec {exec:6} (p90 {exec90:6})   cycle {cycle:6} (p90 {cycle90:6})   cpu {cpu:6}");
 }
 
 fn main() -> io::Result<()> {
@@ -84,27 +102,20 @@ fn main() -> io::Result<()> {
     let capabilities = gantry_runtime::capabilities::DEFAULT;
     fixture.seccomp = gantry_runtime::seccomp::compile(None, capabilities).map_err(io::Error::other)?.to_vec();
     let lower = fixture.plan.rootfs.lower[0].clone();
-    let (mut floor, mut start) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        floor.push(bare(&lower)?);
-        start.push(started(&fixture));
-    }
-    print("floor", floor);
-    print("start", start);
+    measure("floor", || bare(&lower).expect("root, and a kernel of this decade"));
+    measure("start", || started(&fixture));
     let mut sleeper = Fixture::new(&["/bin/sleep", "1000"]);
     sleeper.seccomp.clone_from(&fixture.seccomp);
     let running = sleeper.start().expect("started");
     let mut spec = process(&["/bin/true"]);
     spec.seccomp = true;
-    let mut execs = Vec::new();
-    for _ in 0..ROUNDS {
+    measure("exec", || {
         let begin = Instant::now();
         let exec = running.exec(&sleeper.plan, &spec, &sleeper.seccomp).expect("started");
         let executed = begin.elapsed();
         exec.finish();
-        execs.push((executed, begin.elapsed()));
-    }
-    print("exec", execs);
+        (executed, begin.elapsed())
+    });
     running.kill();
     Ok(())
 }

@@ -13,7 +13,8 @@ use std::os::fd::BorrowedFd;
 ///
 /// The child is the caller's; its reports are those of [`crate::container::create`]. Must be called
 /// from a single-threaded process that shares no namespace of the container's but those which the
-/// plan leaves to the host.
+/// plan leaves to the host. The caller must reap the child even after the container's init was killed:
+/// the kernel ends a pid namespace, and so init, only when its last zombie is gone.
 pub fn exec(
     init_pid: u32,
     init_pidfd: BorrowedFd<'_>,
