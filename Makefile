@@ -16,6 +16,8 @@ CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 RELEASE = $(CARGO_TARGET_DIR)/$(TARGET)/release/gantry
 VENV = target/venv
+# What `make install` installs.
+GANTRY ?= dist/gantry
 PYTEST_FLAGS ?= -n 2
 BENCH_FLAGS ?=
 
@@ -69,11 +71,13 @@ lint: setup-build
 fmt:
 	$(CARGO) fmt --all
 
-install: dist/gantry
-	install -D -m 0755 dist/gantry "$(DESTDIR)$(PREFIX)/bin/gantry"
+install: $(GANTRY)
+	install -D -m 0755 "$(GANTRY)" "$(DESTDIR)$(PREFIX)/bin/gantry"
 	install -d "$(DESTDIR)$(UNITDIR)"
 	sed 's|@PREFIX@|$(PREFIX)|' packaging/gantry.service > "$(DESTDIR)$(UNITDIR)/gantry.service"
 	install -m 0644 packaging/gantry.socket "$(DESTDIR)$(UNITDIR)/gantry.socket"
+	@# The group that may use the socket; a package makes it in its own way.
+	test -n "$(DESTDIR)" || getent group docker >/dev/null || groupadd --system docker
 	test -e "$(DESTDIR)$(SYSCONFDIR)/gantry/daemon.json" || \
 		install -D -m 0644 packaging/daemon.json "$(DESTDIR)$(SYSCONFDIR)/gantry/daemon.json"
 

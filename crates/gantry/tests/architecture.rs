@@ -65,7 +65,7 @@ fn used(room: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for line in manifest.lines().map(str::trim) {
         if line.starts_with('[') {
-            section = line.to_owned();
+            line.clone_into(&mut section);
         } else if section.ends_with("dependencies]") && !section.contains("dev-") {
             let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
             used.extend(name.strip_prefix("gantry-").map(str::to_owned));
