@@ -22,7 +22,7 @@ impl Engine {
         self.container_event(container, "die", &[("exitCode", &exit.code.to_string())]);
         self.network_event(container, "disconnect");
         self.volume_mount_events(container, false);
-        let run = *container.run.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = container.current_run();
         let cleaner = (self.clone(), container.clone());
         // The shim's exit file is the truth until the record is durable.
         self.store_lazily(container, move || cleaner.0.clear_run(&cleaner.1, run));
@@ -65,7 +65,7 @@ impl Engine {
         }
         self.reap_lost_run(container).await;
         self.record_start_failure(container, &error);
-        self.clear_run(container, *container.run.lock().unwrap_or_else(PoisonError::into_inner));
+        self.clear_run(container, container.current_run());
         self.store_lazily(container, || ());
         container.progress.send_modify(|p| p.error = error.message().to_owned());
         if let Some(launch) = launch {

@@ -124,7 +124,7 @@ impl Engine {
             if let Some(Err(e)) = endpoint.as_ref().map(|e| self.network.release(e)) {
                 tracing::warn!("container {}: {e}", container.id);
             }
-            self.clear_run(container, *container.run.lock().unwrap_or_else(PoisonError::into_inner));
+            self.clear_run(container, container.current_run());
         }
         Ok((spawned?, endpoint))
     }

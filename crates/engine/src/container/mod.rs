@@ -116,6 +116,11 @@ impl Container {
         std::mem::take(&mut *self.waiting_clients.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The run that the exec directory belongs to now.
+    pub(crate) fn current_run(&self) -> u64 {
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes that a restart is scheduled; the receiver resolves when it is cancelled.
     pub(crate) fn schedule_restart(&self) -> oneshot::Receiver<()> {
         let (keep, cancelled) = oneshot::channel();
