@@ -38,7 +38,13 @@ pub(crate) fn info(version: ApiVersion, info: &SystemInfo, bridge: BridgeFilter)
             remove(json, &["CDISpecDirs"]);
         }
         if before(41) {
-            remove(json, &["CgroupVersion", "DefaultAddressPools"]);
+            remove(json, &["CgroupVersion", "DefaultAddressPools", "OSVersion"]);
+        }
+        if before(40) {
+            remove(json, &["PidsLimit"]);
+        }
+        if before(39) {
+            remove(json, &["Warnings"]);
         }
         if before(25) {
             set(json, "ExecutionDriver", "<not supported>");
@@ -82,5 +88,6 @@ mod tests {
         assert_eq!(show(35)["RuncCommit"], json!({"ID": "x", "Expected": "x"}));
         assert_eq!(show(24)["SecurityOptions"], json!(["seccomp"]));
         assert!(show(40).get("CgroupVersion").is_none());
+        assert!(show(39).get("Warnings").is_some() && show(35).get("Warnings").is_none());
     }
 }
