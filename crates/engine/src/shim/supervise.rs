@@ -106,7 +106,9 @@ impl Run {
 
     async fn start_failed(mut self, failure: &Failure) {
         let ours = Arc::get_mut(&mut self.our_failure).and_then(OnceLock::take);
-        let error = ours.unwrap_or_else(|| failure_error(failure));
+        let error = ours.unwrap_or_else(|| {
+            failure_error(failure).context("OCI runtime create failed: unable to start container process")
+        });
         self.engine.run_failed(&self.container, self.launch.take(), error).await;
     }
 
