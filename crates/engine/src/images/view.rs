@@ -15,7 +15,7 @@ pub(super) fn summary(image: &Image) -> ImageSummary {
     ImageSummary {
         created: image.document.created.unix_seconds(),
         id: image.id.to_string(),
-        labels: Some(image.document.config.labels.clone()).filter(|labels| !labels.is_empty()),
+        labels: Some(image.document.config.labels.clone()),
         parent_id: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
         repo_digests: Some(image.repo_digests.clone()),
         repo_tags: Some(image.repo_tags.clone()),
