@@ -215,7 +215,8 @@ def test_kill_during_import_and_load(own_engine):
             engine.api.delete(f"/images/{dangling['Id']}", expect=200)
     assert engine.api.get("/images/json", all=True).json == images
     size = sum(f.lstat().st_size for f in engine.data_root.rglob("*") if f.is_file())
-    assert size - baseline < 4 << 20, f"{size - baseline} bytes left behind"
+    # 20.10 now and then keeps what a cut-off import has unpacked.
+    assert size - baseline < 4 << 20 or engine.is_reference, f"{size - baseline} bytes left behind"
     assert engine.output("echo fine") == "fine\n"
 
 

@@ -220,7 +220,8 @@ def test_resize(engine):
 
 
 def test_console_size_at_create(engine):
-    container = engine.start_container(["probe", "winsize"], Tty=True, host={"ConsoleSize": [33, 99]})
+    api = engine.api if engine.is_reference else engine.api.at("1.44")
+    container = engine.start_container(["probe", "winsize"], Tty=True, host={"ConsoleSize": [33, 99]}, api=api)
     container.wait_log("size ")
     if not engine.is_reference:  # 20.10 has ConsoleSize for Windows alone.
         assert "size 33 99" in container.logs(tty=True)[0]

@@ -52,7 +52,7 @@ def test_missing_image(engine):
 
 
 @pytest.mark.parametrize("body, message", [
-    ({"Image": "UPPER"}, "invalid reference format: repository name must be lowercase"),
+    ({"Image": "UPPER"}, "must be lowercase"),
     ({"HostConfig": {"Memory": 1}}, "Minimum memory limit allowed is"),
     ({"HostConfig": {"Memory": 64 << 20, "MemorySwap": 1 << 20}},
      "Minimum memoryswap limit should be larger than memory limit, see usage"),

@@ -296,7 +296,8 @@ def test_flags_take_effect(own_engine, arguments):
     elif name == "--mtu":
         assert "mtu 1400" in container.exec(["ip", "link", "show", "eth0"])[1]
     elif name == "--default-ulimit":
-        assert container.exec("ulimit -n; ulimit -Hn")[1] == "100\n200\n"
+        # 20.10's Go raises the soft limit of what it execs now and then.
+        assert container.exec("ulimit -n; ulimit -Hn")[1] in (["100\n200\n", "200\n200\n"] if engine.is_reference else ["100\n200\n"])
     elif name == "--init":
         assert "init" in container.exec(["cat", "/proc/1/cmdline"])[1]
     elif name == "--label":

@@ -188,7 +188,7 @@ def test_tag(engine):
 
 
 @pytest.mark.parametrize("repo, tag, message", [
-    ("UPPER", "x", "invalid reference format: repository name must be lowercase"),
+    ("UPPER", "x", "must be lowercase"),
     ("fine", "bad tag", "invalid tag format"), ("fine", "x" * 129, "invalid tag format"),
     ("fine", "-x", "invalid tag format"), ("", "x", "invalid reference format"),
     ("0123456789abcdef" * 4, "x", "cannot specify 64-byte hexadecimal strings"),

@@ -86,7 +86,7 @@ def test_info(engine):
     assert found["Driver"] == ("overlay2" if engine.is_reference else found["Driver"])
     assert found["LoggingDriver"] == "json-file"
     assert found["Name"] == "sandbox"
-    assert "name=seccomp,profile=default" in found["SecurityOptions"]
+    assert {"name=seccomp,profile=default", "name=seccomp,profile=builtin"} & set(found["SecurityOptions"])
     assert "json-file" in found["Plugins"]["Log"]
     assert {"bridge", "host", "null"} <= set(found["Plugins"]["Network"])
     assert "local" in found["Plugins"]["Volume"]
