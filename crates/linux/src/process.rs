@@ -39,7 +39,12 @@ pub fn clone_child(namespaces: i32, cgroup: Option<BorrowedFd<'_>>, child: impl 
     }
     // SAFETY: without CLONE_VM the child has its own copy of the address space, so no reference is
     // shared with the parent; `args` and `pidfd` outlive the call.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, ptr::from_ref(&args), size_of_val(&args)) })?;
+    let cloned = check(unsafe { libc::syscall(libc::SYS_clone3, ptr::from_ref(&args), size_of_val(&args)) });
+    let pid = match cloned {
+        // Docker's seccomp profile answers so, because it cannot look at clone3's flags.
+        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) && cgroup.is_none() => clone_before_3(args.flags, &mut pidfd)?,
+        other => other?,
+    };
     if pid == 0 {
         let status = child();
         // SAFETY: ends the process without running the parent's exit handlers a second time.
@@ -48,6 +53,15 @@ pub fn clone_child(namespaces: i32, cgroup: Option<BorrowedFd<'_>>, child: impl 
     // SAFETY: the kernel has stored a new descriptor that nobody else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Cloned { pid: pid as u32, pidfd })
+}
+
+/// The same by the older call, whose flags end with the signal and which stores the pidfd where
+/// other callers get the child's tid.
+fn clone_before_3(flags: u64, pidfd: &mut RawFd) -> io::Result<i64> {
+    let flags = flags | libc::SIGCHLD as u64;
+    let unused = ptr::null_mut::<libc::c_void>();
+    // SAFETY: as `clone3` above; a null stack means the copy of the caller's.
+    check(unsafe { libc::syscall(libc::SYS_clone, flags, unused, ptr::from_mut(pidfd), unused, unused) })
 }
 
 /// `setns` with a pidfd or a namespace's descriptor. Not for mount or user namespaces of
@@ -199,6 +213,21 @@ mod tests {
         let id = rustix::process::WaitId::PidFd(cloned.pidfd.as_fd());
         let status = rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED).unwrap().unwrap();
         assert_eq!(status.exit_status(), Some(42));
+    }
+
+    #[test]
+    fn the_older_clone_gives_a_pidfd_too() {
+        let mut pidfd = -1;
+        let pid = clone_before_3(libc::CLONE_PIDFD as u64, &mut pidfd).unwrap();
+        if pid == 0 {
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(43) }
+        }
+        // SAFETY: the kernel has just stored it.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        let id = rustix::process::WaitId::PidFd(pidfd.as_fd());
+        let status = rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED).unwrap().unwrap();
+        assert_eq!(status.exit_status(), Some(43));
     }
 
     #[test]
