@@ -1,24 +1,21 @@
 //! Containers.
 
-use super::{Shaped, edited, items, members, remove, set};
+use super::{Each, Shaped, edited, members, remove, set};
 use crate::version::ApiVersion;
 use gantry_api_types::{ContainerInspect, ContainerSummary, ContainerWaitResponse};
+use serde::Serialize;
 use serde_json::Value;
 
 /// The list.
-pub(crate) fn summaries(version: ApiVersion, list: &Vec<ContainerSummary>) -> Shaped<'_, Vec<ContainerSummary>> {
-    if version >= ApiVersion::v1(48) {
-        return Shaped::AsIs(list);
-    }
-    edited(list, |json| {
-        for summary in items(json) {
-            remove(summary, &["ImageManifestDescriptor"]);
-            if version < ApiVersion::v1(46) {
-                remove(&mut summary["HostConfig"], &["Annotations"]);
-            }
-            endpoints(version, &mut summary["NetworkSettings"]["Networks"]);
+pub(crate) fn summaries(version: ApiVersion, list: &[ContainerSummary]) -> impl Serialize {
+    let edit = move |summary: &mut Value| {
+        remove(summary, &["ImageManifestDescriptor"]);
+        if version < ApiVersion::v1(46) {
+            remove(&mut summary["HostConfig"], &["Annotations"]);
         }
-    })
+        endpoints(version, &mut summary["NetworkSettings"]["Networks"]);
+    };
+    Each { list, edit: (version < ApiVersion::v1(48)).then_some(edit) }
 }
 
 /// One container.

@@ -7,7 +7,7 @@ pub(crate) mod image;
 pub(crate) mod network;
 pub(crate) mod system;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// An answer as it is, or in an older form.
@@ -18,6 +18,21 @@ pub(crate) enum Shaped<'a, T> {
     AsIs(&'a T),
     /// Edited JSON.
     Edited(Value),
+}
+
+/// A list whose items are edited one after the other while they are written, so that the JSON tree
+/// of a long list never exists as a whole.
+pub(crate) struct Each<'a, T, F> {
+    list: &'a [T],
+    /// `None` leaves the items as they are.
+    edit: Option<F>,
+}
+
+impl<T: Serialize, F: Fn(&mut Value)> Serialize for Each<'_, T, F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(edit) = &self.edit else { return self.list.serialize(serializer) };
+        serializer.collect_seq(self.list.iter().map(|item| edited(item, edit)))
+    }
 }
 
 /// Edits the JSON of `value`.
