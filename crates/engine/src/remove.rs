@@ -6,6 +6,7 @@
 use crate::Engine;
 use crate::container::Container;
 use gantry_model::{ContainerStatus, Error, Result};
+use gantry_state_db::Batch;
 use std::sync::Arc;
 
 /// Query parameters of remove.
@@ -70,7 +71,9 @@ impl Engine {
         self.end_for_removal(container, options.force).await?;
         container.cancel_restart();
         let previous = std::mem::replace(&mut container.write().state.status, ContainerStatus::Removing);
-        if let Err(e) = self.forget(container).await {
+        let volumes = if options.volumes { self.stage_anonymous_volumes(container) } else { Vec::new() };
+        let volume_rows = volumes.iter().fold(Batch::new(), |batch, volume| batch.and(volume.batch()));
+        if let Err(e) = self.forget(container, volume_rows).await {
             container.write().state.status = previous;
             return Err(e);
         }
@@ -81,9 +84,7 @@ impl Engine {
             tracing::warn!("container {}: releasing its image: {e}", container.id);
         }
         self.discard_files(container);
-        if options.volumes {
-            self.remove_anonymous_volumes(container).await;
-        }
+        self.finish_volumes(volumes).await;
         self.container_event(container, "destroy", &[]);
         container.progress.send_modify(|p| {
             p.live = false;

@@ -33,9 +33,9 @@ impl Engine {
         });
     }
 
-    /// Deletes the record; durable on return.
-    pub(crate) async fn forget(&self, container: &Container) -> Result<()> {
-        self.commit(Batch::new().delete(CONTAINERS, &container.id.to_string())).await
+    /// Deletes the record, together with what `beside` changes; durable on return.
+    pub(crate) async fn forget(&self, container: &Container, beside: Batch) -> Result<()> {
+        self.commit(beside.delete(CONTAINERS, &container.id.to_string())).await
     }
 
     /// Commits without blocking the runtime.

@@ -5,7 +5,7 @@ use crate::container::Container;
 use crate::filters::Filters;
 use gantry_api_types::{UsageData, Volume, VolumeCreateRequest, VolumeListResponse, VolumePruneResponse};
 use gantry_model::{Error, ErrorKind, Result, Timestamp};
-use gantry_volumes::{CreateRequest, VOLUME_DRIVER, Volume as Stored, VolumeError};
+use gantry_volumes::{CreateRequest, Leaving, VOLUME_DRIVER, Volume as Stored, VolumeError};
 
 impl Engine {
     /// Makes a volume, or finds it.
@@ -94,19 +94,35 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes a removed container's anonymous volumes, unless another container uses them too.
-    pub(crate) async fn remove_anonymous_volumes(self: &std::sync::Arc<Self>, container: &Container) {
+    /// The anonymous volumes that go with a container: those that no other one uses. Their rows
+    /// leave in the commit that removes the container, so that no crash parts them.
+    pub(crate) fn stage_anonymous_volumes(&self, container: &Container) -> Vec<Leaving> {
+        let id = container.id.to_string();
         let mounts = container.read().mounts.clone();
-        for mount in mounts.iter().filter(|m| m.r#type == "volume") {
-            if !self.volumes.get(&mount.name).is_ok_and(|volume| volume.anonymous) {
-                continue;
-            }
-            match self.remove_volume(&mount.name).await {
-                Err(e) if !matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
-                    tracing::warn!("volume {}: {e}", mount.name);
+        let anonymous = mounts
+            .iter()
+            .filter(|m| m.r#type == "volume" && self.volumes.get(&m.name).is_ok_and(|volume| volume.anonymous));
+        let others = |name: &str| self.volume_users(name).into_iter().filter(|user| *user != id).collect();
+        let staged =
+            anonymous.filter_map(|mount| match self.volumes.stage_removal(&mount.name, || others(&mount.name)) {
+                Ok(leaving) => Some(leaving),
+                Err(VolumeError::InUse { .. } | VolumeError::NotFound(_)) => None,
+                Err(e) => {
+                    tracing::warn!("{e}");
+                    None
                 }
-                _ => {}
+            });
+        staged.collect()
+    }
+
+    /// Deletes the data of volumes whose rows are gone.
+    pub(crate) async fn finish_volumes(&self, leaving: Vec<Leaving>) {
+        for leaving in leaving {
+            let name = leaving.name().to_owned();
+            if let Err(e) = tokio::task::spawn_blocking(move || leaving.finish()).await {
+                tracing::error!("volume {name}: {e}");
             }
+            self.volume_event(&name, "destroy");
         }
     }
 

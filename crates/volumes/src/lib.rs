@@ -27,4 +27,4 @@ pub use error::{Result, VolumeError};
 pub use options::{DriverMount, VOLUME_DRIVER, check_name};
 pub use size::tree_size;
 pub use volume::Volume;
-pub use volumes::{CreateRequest, Pin, Staged, Volumes};
+pub use volumes::{CreateRequest, Leaving, Pin, Staged, Volumes};

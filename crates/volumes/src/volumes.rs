@@ -69,6 +69,14 @@ pub struct Staged {
     published: bool,
 }
 
+/// A volume on its way out. Dropped before [`Leaving::finish`], it is back.
+#[derive(Debug)]
+pub struct Leaving {
+    volumes: Volumes,
+    volume: Volume,
+    gone: bool,
+}
+
 impl Volumes {
     /// Opens `<data_root>/volumes` and settles what a crash left behind.
     pub fn open(data_root: &Path, db: Db) -> Result<Self> {
@@ -166,6 +174,13 @@ impl Volumes {
     /// Removes a volume and its data, durably. `users` are the ids of containers that use it, asked
     /// for at the moment of the decision.
     pub fn remove(&self, name: &str, users: impl FnOnce() -> Vec<String>) -> Result<Volume> {
+        let leaving = self.stage_removal(name, users)?;
+        self.0.db.commit(leaving.batch())?;
+        Ok(leaving.finish())
+    }
+
+    /// Takes a volume out of sight: put [`Leaving::batch`] into a commit, then [`Leaving::finish`].
+    pub fn stage_removal(&self, name: &str, users: impl FnOnce() -> Vec<String>) -> Result<Leaving> {
         let mut index = self.lock();
         while index.changing.contains(name) {
             index = self.0.settled.wait(index).unwrap_or_else(PoisonError::into_inner);
@@ -177,37 +192,13 @@ impl Volumes {
         if !users.is_empty() || index.pins.contains_key(name) {
             return Err(VolumeError::InUse { name: name.to_owned(), users });
         }
-        index.changing.insert(name.to_owned());
-        drop(index);
-        let removed = self.unmake(name);
-        let mut index = self.lock();
-        index.changing.remove(name);
-        if removed.is_ok() {
-            index.volumes.remove(name);
-        }
-        drop(index);
-        self.0.settled.notify_all();
-        removed?;
-        // Gone for the client already; what cannot be deleted now is deleted at the next start.
-        if let Err(e) = fs::remove_dir_all(self.outgoing(name)) {
-            tracing::warn!("volume {name}: its directory could not be deleted: {e}");
-        }
-        Ok(volume)
-    }
-
-    fn unmake(&self, name: &str) -> Result<()> {
-        let (home, outgoing) = (self.0.root.join(name), self.outgoing(name));
-        match fs::rename(&home, &outgoing) {
+        match fs::rename(self.0.root.join(name), self.outgoing(name)) {
             // Somebody deleted the directory by hand.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             other => other.map_err(VolumeError::io(name, "remove"))?,
         }
-        self.0.db.commit(Batch::new().delete(VOLUMES, name)).inspect_err(|_| {
-            if let Err(e) = fs::rename(&outgoing, &home) {
-                tracing::error!("volume {name}: its directory could not be put back: {e}");
-            }
-        })?;
-        Ok(())
+        index.changing.insert(name.to_owned());
+        Ok(Leaving { volumes: self.clone(), volume, gone: false })
     }
 
     fn incoming(&self, name: &str) -> PathBuf {
@@ -257,6 +248,49 @@ impl Drop for Staged {
             // What stays behind has no row and is deleted at the next start.
             drop(fs::remove_dir_all(self.volumes.incoming(self.name())));
         }
+    }
+}
+
+impl Leaving {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.volume.name
+    }
+
+    /// The removal of its row.
+    pub fn batch(&self) -> Batch {
+        Batch::new().delete(VOLUMES, self.name())
+    }
+
+    /// To be called when the batch is durable: deletes the data.
+    pub fn finish(mut self) -> Volume {
+        self.gone = true;
+        // Gone for the client already; what cannot be deleted now is deleted at the next start.
+        match fs::remove_dir_all(self.volumes.outgoing(self.name())) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!("volume {}: its directory could not be deleted: {e}", self.name());
+            }
+            _ => {}
+        }
+        self.volume.clone()
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let (shared, name) = (&self.volumes.0, &self.volume.name);
+        if !self.gone
+            && let Err(e) = fs::rename(self.volumes.outgoing(name), shared.root.join(name))
+        {
+            tracing::error!("volume {name}: its directory could not be put back: {e}");
+        }
+        let mut index = self.volumes.lock();
+        index.changing.remove(name);
+        if self.gone {
+            index.volumes.remove(name);
+        }
+        drop(index);
+        shared.settled.notify_all();
     }
 }
 

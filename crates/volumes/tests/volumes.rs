@@ -102,9 +102,26 @@ fn only_an_empty_volume_is_filled() {
     let dir = tempfile::tempdir().unwrap();
     let (volumes, _db) = open(dir.path());
     volumes.create(named("data")).unwrap();
-    let failing = volumes.fill_if_empty("data", |to| fs::write(to.join("half"), "").and(Err(std::io::ErrorKind::Other.into())));
+    let failing =
+        volumes.fill_if_empty("data", |to| fs::write(to.join("half"), "").and(Err(std::io::ErrorKind::Other.into())));
     assert!(failing.is_err() && !volumes.mountpoint("data").join("half").exists());
     volumes.fill_if_empty("data", |to| fs::write(to.join("x"), "1")).unwrap();
     volumes.fill_if_empty("data", |_| panic!("it is not empty")).unwrap();
     assert!(volumes.mountpoint("data").join("x").exists());
+}
+
+#[test]
+fn a_staged_removal_that_is_given_up_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (volumes, db) = open(dir.path());
+    volumes.create(named("data")).unwrap();
+    fs::write(volumes.mountpoint("data").join("x"), "x").unwrap();
+    let leaving = volumes.stage_removal("data", Vec::new).unwrap();
+    assert!(matches!(volumes.pin("data"), Err(VolumeError::NotFound(_))));
+    drop(leaving);
+    assert!(volumes.mountpoint("data").join("x").exists());
+    let leaving = volumes.stage_removal("data", Vec::new).unwrap();
+    db.commit(leaving.batch()).unwrap();
+    leaving.finish();
+    assert!(volumes.list().is_empty() && !volumes.mountpoint("data").exists());
 }
