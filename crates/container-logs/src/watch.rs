@@ -61,8 +61,9 @@ impl Watcher {
             f(WatchId(watch));
         })?;
         if lost {
-            let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-            users.keys().for_each(|watch| f(WatchId(*watch)));
+            // Copied, because `f` may take a lock under which somebody else subscribes.
+            let watches: Vec<i32> = self.users.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+            watches.into_iter().for_each(|watch| f(WatchId(watch)));
         }
         Ok(())
     }
