@@ -165,7 +165,7 @@ def test_load_symlink_for_a_part(engine, link):
 def test_load_bad_manifest(engine, manifest):
     data = TarBuilder().add("manifest.json", manifest).bytes()
     answer = engine.api.post("/images/load", body=data)
-    if not engine.is_reference:
+    if not engine.is_reference and manifest != "[]":  # Nothing to load is no error.
         assert answer.status >= 400 or "error" in answer.objects[-1]
     engine.api.get("/_ping", expect=200)
 
@@ -234,8 +234,11 @@ def test_client_goes_away(engine):
     from harness.engine import wait_until
 
     def settled():
-        new = [n for n in files_below(engine).keys() - before.keys() if not n.endswith((".db", ".redb"))]
-        return not new
+        try:
+            new = files_below(engine).keys() - before.keys()
+        except FileNotFoundError:
+            return False  # It went while we looked.
+        return all(name.endswith((".db", ".redb")) for name in new)
 
     if not engine.is_reference:
         wait_until(settled, what="the clean-up after a cut upload")

@@ -151,8 +151,8 @@ def test_privileged(engine):
     mine = int(status(open("/proc/self/status").read(), "CapBnd"), 16)
     last = int(open("/proc/sys/kernel/cap_last_cap").read())
     whole = mine == (1 << last + 1) - 1
-    container = engine.create("cat /proc/self/status; grep ' /sys ' /proc/self/mountinfo; ls /dev; echo 1 > /proc/sys/kernel/sysrq"
-                              " && echo wrote; mknod /tmp/mem c 1 1 && head -c 0 /tmp/mem && echo opened", host={"Privileged": True})
+    container = engine.create("cat /proc/self/status; grep ' /sys ' /proc/self/mountinfo; ls /dev; echo x > /proc/sys/kernel/domainname"
+                              " && echo wrote; mknod /tmp/loop c 10 237 && exec 3< /tmp/loop && echo opened", host={"Privileged": True})
     if engine.is_reference and not whole:
         container.start(expect=(400, 500))
         return
@@ -162,7 +162,7 @@ def test_privileged(engine):
     assert int(status(out, "CapEff"), 16) == mine
     assert status(out, "Seccomp") == "0"
     assert " /sys rw" in out and "wrote" in out and "opened" in out
-    assert "kmsg" in out or "loop-control" in out or "mem" in out.split()
+    assert "kmsg" in out.split()
     assert bool(container.warnings) != whole
 
 
@@ -404,7 +404,7 @@ def test_network_mode_of_another(engine):
 def test_mode_of_a_container_that_does_not_run(engine):
     first = engine.create()
     container = engine.create(host={"PidMode": f"container:{first.id}"})
-    assert "is not running" in container.start(expect=(400, 409, 500)).message
+    assert re.search("is not running|non running container", container.start(expect=(400, 409, 500)).message)
 
 
 def test_ipc_private_and_host(engine):

@@ -52,9 +52,8 @@ def test_the_runtime_as_the_program(engine, path):
     container = engine.create([path, "anything"])
     answer = container.start(expect=None)
     if answer.status == 204:
-        container.wait()
-        out = "".join(container.logs())
-        assert "gantry" not in out.lower() and "runc" not in out.lower()
+        # It may run, but is of no use: it ends with an error at once.
+        assert container.wait() != 0
     box = engine.start_container()
     code, out, err = box.exec([path])
     assert not re.search("gantry-shim|gantry daemon|runc [a-z]+ \\[", out + err)
