@@ -5,6 +5,7 @@
 #   make build    dist/gantry, one static binary
 #   make bench    Gantry beside dockerd and bare runc/crun, with the targets
 #   make lint     formatting, clippy, licences, dependency directions
+#   make fuzz     the readers of hostile input, FUZZ_SECONDS each
 #   make install  binary, systemd units, default configuration (DESTDIR, PREFIX)
 
 SHELL = /bin/sh
@@ -21,7 +22,7 @@ GANTRY ?= dist/gantry
 PYTEST_FLAGS ?= -n 2
 BENCH_FLAGS ?=
 
-.PHONY: all build run stop test test-rust test-e2e bench lint fmt install uninstall clean setup-build
+.PHONY: all build run stop test test-rust test-e2e bench lint fmt fuzz install uninstall clean setup-build
 
 all: build
 
@@ -46,6 +47,7 @@ test: test-rust test-e2e
 
 # The crates' own tests, among them the one on dependency directions and licences.
 test-rust: setup-build
+	@scripts/setup.sh test
 	$(CARGO) test --locked --workspace
 
 # The end-to-end tests, through the API and the docker command.
@@ -70,6 +72,11 @@ lint: setup-build
 
 fmt:
 	$(CARGO) fmt --all
+
+# Everything that reads what strangers write; FUZZ_SECONDS for each.
+FUZZ_SECONDS ?= 120
+fuzz: setup-build
+	set -e; for target in fuzz/fuzz_targets/*.rs; do fuzz/run.sh "$$(basename "$$target" .rs)" $(FUZZ_SECONDS); done
 
 install: $(GANTRY)
 	install -D -m 0755 "$(GANTRY)" "$(DESTDIR)$(PREFIX)/bin/gantry"

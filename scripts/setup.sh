@@ -62,6 +62,11 @@ test)
     need runc runc
     need crun crun
     need mmdebstrap mmdebstrap
+    need openssl openssl
+    need hostname hostname
+    need skopeo skopeo
+    need umoci umoci
+    need ps procps
     need xz xz-utils
     need zstd zstd
     need bzip2 bzip2
