@@ -2,14 +2,16 @@
 
 use crate::Engine;
 use crate::config::Reloadable;
+use crate::engine::CONTAINERS;
 use gantry_state_db::Batch;
 use std::sync::PoisonError;
 
 impl Engine {
     /// Flushes what was to be written lazily. Containers keep running; their shims need nobody.
     pub async fn shutdown(&self) {
-        // Batches are written in order, so an empty one that is durable means all before it are.
-        if let Err(e) = self.commit(Batch::new()).await {
+        // Batches are written in order: when the last one is durable, all are. It changes nothing, but must
+        // not be empty, for an empty one is done at once.
+        if let Err(e) = self.commit(Batch::new().delete(CONTAINERS, "")).await {
             tracing::error!("the last changes could not be written: {e}");
         }
     }
