@@ -9,7 +9,7 @@ use gantry_network::Endpoint;
 use gantry_runtime::spec::{ContainerInterface, ContainerNet};
 use gantry_shim_protocol::{Event, Failure, RequestBody, Target};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 /// A run that is being started; `None` in [`Run::launch`] for one that a new daemon has found.
@@ -28,7 +28,7 @@ struct Run {
     link: Arc<ShimLink>,
     launch: Option<Launch>,
     /// Why the daemon's part of the start failed; takes precedence over what the shim reports.
-    our_failure: Arc<OnceLock<Error>>,
+    our_failure: Arc<Mutex<Option<Error>>>,
 }
 
 /// Follows the shim until it is gone.
@@ -72,8 +72,7 @@ impl Run {
         tokio::spawn(async move {
             if let Err(e) = release(&engine, &container, &link, endpoint, netns).await {
                 tracing::debug!("container {}: {e}", container.id);
-                // The first failure is the one to report.
-                drop(our_failure.set(e));
+                *our_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
                 let kill = RequestBody::Signal { target: Target::Init, signal: crate::signal::SIGKILL };
                 drop(link.perform(kill, &[]).await);
             }
@@ -104,9 +103,12 @@ impl Run {
         }
     }
 
+    fn take_our_failure(&self) -> Option<Error> {
+        self.our_failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     async fn start_failed(mut self, failure: &Failure) {
-        let ours = Arc::get_mut(&mut self.our_failure).and_then(OnceLock::take);
-        let error = ours.unwrap_or_else(|| {
+        let error = self.take_our_failure().unwrap_or_else(|| {
             failure_error(failure).context("OCI runtime create failed: unable to start container process")
         });
         self.engine.run_failed(&self.container, self.launch.take(), error).await;
@@ -115,7 +117,8 @@ impl Run {
     /// The shim vanished without a farewell: it was killed. Nothing of the container may survive it.
     async fn lost(mut self) {
         if self.launch.is_some() {
-            let error = Error::internal("the container's shim died while it started the container");
+            let died = || Error::internal("the container's shim died while it started the container");
+            let error = self.take_our_failure().unwrap_or_else(died);
             return self.engine.run_failed(&self.container, self.launch.take(), error).await;
         }
         let exit = self.engine.reap_lost_run(&self.container).await;
