@@ -10,7 +10,7 @@ use crate::Engine;
 use crate::container::Container;
 use crate::plan;
 use crate::restart_policy;
-use crate::shim::{Launch, ShimLink, supervise};
+use crate::shim::{Launch, ShimLink, ShimReader, supervise};
 use gantry_model::error::Context;
 use gantry_model::{ContainerStatus, Error, Result};
 use gantry_network::Endpoint;
@@ -31,6 +31,13 @@ pub(crate) struct RunFile {
     pub(crate) endpoint: Option<Endpoint>,
     /// Restarts so far.
     pub(crate) restart_count: u32,
+}
+
+/// A run whose shim is there.
+struct Prepared {
+    link: Arc<ShimLink>,
+    reader: ShimReader,
+    endpoint: Option<Endpoint>,
 }
 
 impl Engine {
@@ -78,15 +85,15 @@ impl Engine {
 
     /// Starts a run; the verbs lock is held and the state allows it.
     pub(crate) async fn start_run(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
+        container.settled().await;
         let (engine, target) = (self.clone(), container.clone());
         let prepared = tokio::task::spawn_blocking(move || engine.prepare_run(&target))
             .await
             .map_err(|e| Error::internal(format!("the engine failed: {e}")))?;
-        let (socket, endpoint) = match prepared {
+        let Prepared { link, reader, endpoint } = match prepared {
             Ok(prepared) => prepared,
             Err(e) => return Err(self.give_up(container, e)),
         };
-        let (link, reader) = ShimLink::new(socket)?;
         container.set_shim(Some(link.clone()));
         let (outcome, started) = oneshot::channel();
         let launch = Launch { outcome, endpoint };
@@ -104,7 +111,7 @@ impl Engine {
     }
 
     /// Everything that blocks: addresses and ports, files, the plan, the shim.
-    fn prepare_run(&self, container: &Container) -> Result<(OwnedFd, Option<Endpoint>)> {
+    fn prepare_run(&self, container: &Container) -> Result<Prepared> {
         let record = container.read().clone();
         let (endpoint, holders) = match plan::network::mode(&record)? {
             plan::network::NetworkMode::Bridge => {
@@ -126,7 +133,8 @@ impl Engine {
             }
             self.clear_run(container, container.current_run());
         }
-        Ok((spawned?, endpoint))
+        let (link, reader) = spawned?;
+        Ok(Prepared { link, reader, endpoint })
     }
 
     fn spawn_run(
@@ -135,7 +143,7 @@ impl Engine {
         record: &crate::container::Record,
         endpoint: Option<&Endpoint>,
         holders: Vec<OwnedFd>,
-    ) -> Result<OwnedFd> {
+    ) -> Result<(Arc<ShimLink>, ShimReader)> {
         let dirs = self.dirs(&container.id);
         self.fresh_run_dir(container)?;
         let run = RunFile { endpoint: endpoint.cloned(), restart_count: record.state.restart_count };
@@ -149,8 +157,10 @@ impl Engine {
         // The shim always waits for our word: clients that attached before the start must be connected first.
         prepared.plan.wait_for_network = true;
         let listener = transport::listen(&dirs.socket()).context("shim socket")?;
+        // Connected before there is a shim: once it runs nothing may fail that would leave it to itself.
+        let linked = ShimLink::new(transport::connect(&dirs.socket()).context("shim socket")?)?;
         spawn::spawn_shim(self.config.shim.as_fd(), listener, &prepared.plan, &prepared.seccomp, holders, &dirs.pid_file())?;
-        transport::connect(&dirs.socket()).context("shim socket")
+        Ok(linked)
     }
 
     /// An empty exec directory that belongs to a new run.

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use crate::restart_policy::Backoff;
 use crate::shim::ShimLink;
 use gantry_shim_protocol::RequestBody;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// A container.
 ///
@@ -68,6 +69,13 @@ pub struct WaitingClient {
     pub(crate) socket: std::os::fd::OwnedFd,
 }
 
+impl WaitingClient {
+    fn is_gone(&self) -> bool {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::empty())];
+        poll(&mut fds, Some(&Timespec::default())).is_ok() && fds[0].revents().intersects(PollFlags::HUP)
+    }
+}
+
 impl Container {
     /// Wraps a record.
     pub fn new(record: Record) -> Self {
@@ -106,9 +114,11 @@ impl Container {
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = link;
     }
 
-    /// Keeps a client until the next start.
+    /// Keeps a client until the next start; those that have gone away meanwhile are dropped.
     pub(crate) fn add_waiting_client(&self, client: WaitingClient) {
-        self.waiting_clients.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+        let mut waiting = self.waiting_clients.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|client| !client.is_gone());
+        waiting.push(client);
     }
 
     /// The clients that wait for the start; dropping them ends their streams.
@@ -119,6 +129,13 @@ impl Container {
     /// The run that the exec directory belongs to now.
     pub(crate) fn current_run(&self) -> u64 {
         *self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the end of the last run is recorded everywhere. The record says so a moment earlier, and
+    /// what began in that moment would be taken for a part of the old run.
+    pub(crate) async fn settled(&self) {
+        // The sender is a part of the container.
+        drop(self.progress.subscribe().wait_for(|p| !p.live).await);
     }
 
     /// Notes that a restart is scheduled; the receiver resolves when it is cancelled.
