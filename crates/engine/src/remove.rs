@@ -5,9 +5,10 @@
 
 use crate::Engine;
 use crate::container::Container;
-use gantry_model::{ContainerStatus, Error, Result};
+use gantry_model::{ContainerStatus, Error, ErrorKind, Result};
 use gantry_state_db::Batch;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 
 /// Query parameters of remove.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,9 +38,19 @@ impl Engine {
         }
         let (engine, container) = (self.clone(), container.clone());
         tokio::spawn(async move {
-            let options = RemoveOptions { force: true, volumes: true, link: false };
-            if let Err(e) = engine.remove(&container, options).await {
-                tracing::warn!("container {}: removing it after its end: {e}", container.id);
+            // Not forced: who has started it again in the meantime wants it, and it will end again.
+            let options = RemoveOptions { force: false, volumes: true, link: false };
+            // Even if a client is removing it: he may have looked just before its end, and fail.
+            let first = !container.removing.swap(true, AcqRel);
+            let _verb = container.verbs.lock().await;
+            match engine.remove_locked(&container, options).await {
+                Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
+                    tracing::warn!("container {}: removing it after its end: {e}", container.id);
+                }
+                _ => {}
+            }
+            if first {
+                container.removing.store(false, Release);
             }
         });
     }
@@ -47,17 +58,26 @@ impl Engine {
     async fn remove(self: &Arc<Self>, container: &Arc<Container>, options: RemoveOptions) -> Result<()> {
         self.mark_removing(container)?;
         if options.force {
-            container.keep.store(true, std::sync::atomic::Ordering::Relaxed);
+            container.keep.store(true, Relaxed);
+        }
+        // Somebody may hold the lock who stops it with patience; that is over now.
+        if options.force
+            && container.read().state.status.is_live()
+            && let Err(e) = self.end_for_removal(container, true).await
+        {
+            tracing::debug!("container {}: {e}", container.id);
         }
         let _verb = container.verbs.lock().await;
         let done = self.remove_locked(container, options).await;
-        container.removing.store(false, std::sync::atomic::Ordering::Release);
+        if done.is_err() {
+            container.keep.store(false, Relaxed);
+        }
+        container.removing.store(false, Release);
         done
     }
 
     /// One removal at a time; the second gets Docker's conflict.
     fn mark_removing(&self, container: &Container) -> Result<()> {
-        use std::sync::atomic::Ordering::AcqRel;
         if container.removing.swap(true, AcqRel) {
             return Err(Error::conflict(format!("removal of container {} is already in progress", container.id)));
         }
@@ -69,6 +89,7 @@ impl Engine {
             return Err(Error::not_found(format!("No such container: {}", container.id)));
         }
         self.end_for_removal(container, options.force).await?;
+        container.settled().await;
         container.cancel_restart();
         let previous = std::mem::replace(&mut container.write().state.status, ContainerStatus::Removing);
         let volumes = if options.volumes { self.stage_anonymous_volumes(container) } else { Vec::new() };
