@@ -14,13 +14,22 @@ impl Engine {
             let id = container.id;
             return Err(Error::conflict(format!("Cannot kill container: {name}: Container {id} is not running")));
         }
-        // No verbs lock: a kill must get through to a container that is being stopped with patience.
         self.detached(move |engine| async move {
+            let ends_it = {
+                let record = container.read();
+                number == SIGKILL || number == signal::parse(&record.config.stop_signal).unwrap_or(SIGTERM)
+            };
+            // Between two runs there is nobody to signal: it stays down. The lock, for the next run may be beginning.
+            if ends_it && container.read().state.status == ContainerStatus::Restarting {
+                let _verb = container.verbs.lock().await;
+                if container.read().state.status == ContainerStatus::Restarting {
+                    return engine.cancel_scheduled(&container).await;
+                }
+            }
+            // No verbs lock: a kill must get through to a container that is being stopped with patience.
             let durable = {
                 let mut record = container.write();
-                let stop = signal::parse(&record.config.stop_signal).unwrap_or(SIGTERM);
                 // Only a signal that is meant to end it stands in the way of the restart policy.
-                let ends_it = number == SIGKILL || number == stop;
                 record.state.manually_stopped |= ends_it;
                 ends_it && restart_policy::has_policy(&record)
             };

@@ -37,7 +37,7 @@ impl Engine {
     }
 
     /// The container is between two runs: it simply stays down.
-    async fn cancel_scheduled(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
+    pub(crate) async fn cancel_scheduled(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
         container.cancel_restart();
         {
             let mut record = container.write();
