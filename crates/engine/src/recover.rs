@@ -39,6 +39,7 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
     let known: HashSet<String> = records.iter().map(|(key, _)| key.clone()).collect();
     sweep(engine, &known).await;
     let mut live = Vec::new();
+    let mut found = Vec::new();
     let mut ended = Vec::new();
     for (_, record) in records {
         let container = Arc::new(Container::new(record));
@@ -47,7 +48,7 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
             Found::Running { link, reader, pid, started_at, run } => {
                 live.extend(adopt(engine, &container, pid, started_at, run));
                 container.set_shim(Some(link.clone()));
-                tokio::spawn(supervise(engine.clone(), container, link, reader, None));
+                found.push((container, link, reader));
             }
             Found::Ended(exit) => ended.push((container, Some(exit))),
             Found::Nothing => ended.push((container, None)),
@@ -55,6 +56,10 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
     }
     let network = engine.network.clone();
     tokio::task::block_in_place(|| network.restore(&live))?;
+    // Not before: what ends now gives its addresses back, which the network must know by then.
+    for (container, link, reader) in found {
+        tokio::spawn(supervise(engine.clone(), container, link, reader, None));
+    }
     engine.images.drop_unheld()?;
     for (container, exit) in ended {
         resume(engine, &container, exit).await;
@@ -198,6 +203,7 @@ async fn resume(engine: &Arc<Engine>, container: &Arc<Container>, exit: Option<E
         let boot = starts_with_daemon(&record);
         if boot {
             record.state.status = ContainerStatus::Restarting;
+            record.state.manually_stopped = false;
         }
         pending || boot
     };
