@@ -19,7 +19,7 @@ impl Engine {
             id: exec.id.to_string(),
             running: matches!(state, ExecState::Running { .. }),
             exit_code: match state {
-                ExecState::Ended { code } => Some(code),
+                ExecState::Ended { code, .. } => Some(code),
                 _ => None,
             },
             process_config: ProcessConfig {
@@ -32,7 +32,8 @@ impl Engine {
             open_stdin: request.attach_stdin,
             open_stderr: request.attach_stderr,
             open_stdout: request.attach_stdout,
-            can_remove: matches!(state, ExecState::Ended { .. }),
+            // Docker's daemon never sets it, either.
+            can_remove: false,
             container_id: exec.container.to_string(),
             detach_keys: request.detach_keys.clone(),
             pid: match state {

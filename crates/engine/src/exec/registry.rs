@@ -6,6 +6,7 @@ use gantry_model::{Error, Id, Result};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// Where an exec is.
@@ -24,6 +25,8 @@ pub(crate) enum ExecState {
     Ended {
         /// Exit status.
         code: i64,
+        /// When that became known.
+        at: Instant,
     },
 }
 
@@ -65,7 +68,7 @@ impl Exec {
 
     /// The process ended.
     pub(crate) fn ended(&self, code: i64) {
-        self.state.send_replace(ExecState::Ended { code });
+        self.state.send_replace(ExecState::Ended { code, at: Instant::now() });
     }
 }
 
@@ -73,20 +76,24 @@ impl Exec {
 #[derive(Debug, Default)]
 pub(crate) struct Execs(Mutex<HashMap<Id, Arc<Exec>>>);
 
-/// Ended execs that are kept for `inspect`; more than this, and the oldest of the container go.
+/// Ended execs that are kept for `inspect`; with so many, those of the container that ended first go.
 const KEPT_PER_CONTAINER: usize = 256;
 
 impl Execs {
     pub(crate) fn insert(&self, exec: Arc<Exec>) {
         let mut all = self.lock();
-        let of_container: Vec<Id> = all
-            .values()
-            .filter(|e| e.container == exec.container && matches!(*e.state.borrow(), ExecState::Ended { .. }))
-            .map(|e| e.id)
+        let of_container = all.values().filter(|e| e.container == exec.container);
+        let mut ended: Vec<(Instant, Id)> = of_container
+            .filter_map(|e| match *e.state.borrow() {
+                ExecState::Ended { at, .. } => Some((at, e.id)),
+                _ => None,
+            })
             .collect();
-        if of_container.len() >= KEPT_PER_CONTAINER {
-            for id in of_container {
-                all.remove(&id);
+        if ended.len() >= KEPT_PER_CONTAINER {
+            // Never the latest: their clients are about to ask for the exit status.
+            ended.sort_unstable_by_key(|(at, _)| *at);
+            for (_, id) in &ended[..KEPT_PER_CONTAINER / 2] {
+                all.remove(id);
             }
         }
         all.insert(exec.id, exec);
@@ -123,7 +130,7 @@ impl Execs {
             exec.state.send_if_modified(|state| {
                 let live = !matches!(state, ExecState::Ended { .. });
                 if live {
-                    *state = ExecState::Ended { code: killed };
+                    *state = ExecState::Ended { code: killed, at: Instant::now() };
                 }
                 live
             });
@@ -137,5 +144,46 @@ impl Execs {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Id, Arc<Exec>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exec(container: Id) -> Arc<Exec> {
+        Arc::new(Exec {
+            id: Id::random(),
+            container,
+            request: ExecCreateRequest::default(),
+            detach: DetachKeys::parse(None).unwrap(),
+            state: watch::channel(ExecState::Created).0,
+            terminal: Mutex::new(None),
+        })
+    }
+
+    #[test]
+    fn what_ended_last_is_kept_for_its_client() {
+        let (execs, container) = (Execs::default(), Id::random());
+        let mut ids = Vec::new();
+        for _ in 0..2 * KEPT_PER_CONTAINER {
+            let next = exec(container);
+            ids.push(next.id);
+            execs.insert(next.clone());
+            next.ended(0);
+            assert!(ids.iter().rev().take(KEPT_PER_CONTAINER / 2).all(|id| execs.get(id).is_some()));
+        }
+        assert!(execs.get(&ids[0]).is_none());
+        assert!(execs.lock().len() <= KEPT_PER_CONTAINER);
+    }
+
+    #[test]
+    fn a_process_that_ended_before_it_was_reported_to_run_has_ended() {
+        let exec = exec(Id::random());
+        exec.claim().unwrap();
+        assert!(exec.claim().is_err());
+        exec.ended(3);
+        exec.running(1);
+        assert!(matches!(*exec.state.borrow(), ExecState::Ended { code: 3, .. }));
     }
 }

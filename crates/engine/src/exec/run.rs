@@ -16,7 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::pipe;
 
 const CHUNK: usize = 32 * 1024;
-
+/// Exit status of what could not be started.
+const NEVER_RAN: i64 = 128;
 
 /// An exec that is about to run for a client.
 #[derive(Debug)]
@@ -48,6 +49,15 @@ struct Ours {
     stderr: Option<pipe::Receiver>,
 }
 
+impl Drop for ExecRun {
+    /// A client that left before its process was started: it never will be.
+    fn drop(&mut self) {
+        if *self.exec.state.borrow() == ExecState::Starting {
+            self.exec.ended(NEVER_RAN);
+        }
+    }
+}
+
 impl ExecRun {
     /// Starts the process and copies until it ended and its output is delivered.
     pub(crate) async fn run<C: AsyncRead + AsyncWrite + Unpin>(self, client: C) -> Result<()> {
@@ -66,15 +76,21 @@ impl ExecRun {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let (ours, theirs) = self.make_pipes()?;
+        let (Ours { stdin, mut stdout, mut stderr }, theirs) = self.make_pipes()?;
         if let Err(e) = self.engine.launch_exec(&self.container, &self.exec, Some(&theirs)).await {
             return report(writer, &frame(STDOUT, format!("{e}\r\n").as_bytes())).await;
         }
         // Our copies of the process' ends would keep the pipes from ever reporting their end.
         drop(theirs);
-        let input = pump_input(reader, Input { sink: ours.stdin, detach: None });
-        let output = copy_frames(ours.stdout, ours.stderr, self.exec.state.subscribe(), writer, self.raw);
-        self.both(input, output).await?;
+        let input = pump_input(reader, Input { sink: stdin, detach: None });
+        let output = copy_frames(&mut stdout, &mut stderr, self.exec.state.subscribe(), writer, self.raw);
+        let end = self.both(input, output).await;
+        if end.is_err() {
+            // The client has left. The process has not, and must not find its output closed.
+            let state = self.exec.state.subscribe();
+            tokio::spawn(async move { copy_frames(&mut stdout, &mut stderr, state, &mut tokio::io::sink(), true).await });
+        }
+        end?;
         Ok(())
     }
 
@@ -96,7 +112,18 @@ impl ExecRun {
         let input = pump_input(reader, Input { sink, detach: Some(self.exec.detach.clone()) });
         let output = copy_terminal(&terminal, self.exec.state.subscribe(), writer);
         let end = self.both(input, output).await;
-        *self.exec.terminal.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let exec = self.exec.clone();
+        let close = move || *exec.terminal.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if matches!(end, Ok(End::Closed)) {
+            close();
+        } else {
+            // Without a master its terminal would hang up on the process, whose client has merely left.
+            let state = self.exec.state.subscribe();
+            tokio::spawn(async move {
+                drop(copy_terminal(&terminal, state, &mut tokio::io::sink()).await);
+                close();
+            });
+        }
         if end? == End::Detached {
             self.engine.exec_event(&self.container, &self.exec, "exec_detach", &[]);
         }
@@ -161,8 +188,8 @@ async fn ended(state: &mut StateReceiver) {
 /// that a client that asks for it next finds it; or when the process is gone and the pipes, held open
 /// by somebody it left behind, have nothing more.
 async fn copy_frames<W: AsyncWrite + Unpin>(
-    mut stdout: Option<pipe::Receiver>,
-    mut stderr: Option<pipe::Receiver>,
+    stdout: &mut Option<pipe::Receiver>,
+    stderr: &mut Option<pipe::Receiver>,
     mut state: StateReceiver,
     client: &mut W,
     raw: bool,
@@ -171,11 +198,11 @@ async fn copy_frames<W: AsyncWrite + Unpin>(
     while stdout.is_some() || stderr.is_some() {
         tokio::select! {
             n = out.fill(stdout.as_mut()) => match n? {
-                0 => stdout = None,
+                0 => *stdout = None,
                 n => client.write_all(out.seal(n)).await?,
             },
             n = err.fill(stderr.as_mut()) => match n? {
-                0 => stderr = None,
+                0 => *stderr = None,
                 n => client.write_all(err.seal(n)).await?,
             },
             () = ended(&mut state) => {
