@@ -161,7 +161,7 @@ fn plugins() -> PluginsInfo {
         volume: names(&["local"]),
         network: names(&["bridge", "host", "null"]),
         authorization: None,
-        log: names(&["json-file", "none"]),
+        log: names(&["json-file", "local", "none"]),
     }
 }
 

@@ -89,13 +89,9 @@ impl Engine {
 
     async fn restart_by_policy(self: &Arc<Self>, container: &Arc<Container>) {
         let _verb = container.verbs.lock().await;
-        {
-            let mut record = container.write();
-            // A verb that ran in the meantime has decided otherwise.
-            if record.state.status != ContainerStatus::Restarting {
-                return;
-            }
-            record.state.restart_count += 1;
+        // A verb that ran in the meantime has decided otherwise.
+        if container.read().state.status != ContainerStatus::Restarting {
+            return;
         }
         if let Err(e) = self.start_run(container).await {
             tracing::warn!("container {}: restarting it: {e}", container.id);

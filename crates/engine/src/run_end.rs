@@ -44,10 +44,14 @@ impl Engine {
         let decision = restart_policy::decide(container, &record, exit);
         record.endpoint = None;
         let state = &mut record.state;
-        state.status = match decision {
-            Decision::Restart(_) => ContainerStatus::Restarting,
-            Decision::Stay => ContainerStatus::Exited,
-        };
+        match decision {
+            Decision::Restart(_) => {
+                state.status = ContainerStatus::Restarting;
+                // Counted when it is decided: a client that sees the container restarting sees it counted.
+                state.restart_count += 1;
+            }
+            Decision::Stay => state.status = ContainerStatus::Exited,
+        }
         state.pid = 0;
         state.pid_start_time = 0;
         state.exit_code = exit.code.into();

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
@@ -166,6 +167,24 @@ pub fn reap_any() -> io::Result<Option<(i32, u8)>> {
     }
     let code = if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) };
     Ok(Some((pid, code as u8)))
+}
+
+/// Shows `line` as the command line of this process, as far as there is room. Writes over the arguments
+/// the process was started with, whose place proc(5) tells in fields 48 and 49 of `stat`: moving them
+/// elsewhere (`PR_SET_MM`) would take `CAP_SYS_RESOURCE`.
+pub fn set_command_line(line: &str) -> io::Result<()> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit_once(')').ok_or(io::ErrorKind::InvalidData)?.1;
+    let mut bounds = after_name.split_ascii_whitespace().skip(45).map(str::parse::<u64>);
+    let (Some(Ok(start)), Some(Ok(end))) = (bounds.next(), bounds.next()) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let room = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
+    let mut text: Vec<u8> = line.replace(' ', "\0").into_bytes();
+    // The last byte stays zero; otherwise the kernel reads on into the environment.
+    text.truncate(room.saturating_sub(1));
+    text.resize(room, 0);
+    std::fs::File::options().write(true).open("/proc/self/mem")?.write_all_at(&text, start)
 }
 
 /// `execve`; returns only the error.

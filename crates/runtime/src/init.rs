@@ -36,6 +36,8 @@ fn supervise(program: i32, task: &mut Task<'_>, uid: u32) -> io::Result<u8> {
     task.channel.close();
     let _ = rustix::process::set_parent_process_death_signal(None);
     let _ = rustix::thread::set_name(c"docker-init");
+    // Only for who looks at the processes: under another name nothing works less.
+    let _ = process::set_command_line("/sbin/docker-init --");
     if uid != 0 {
         // An exec would have taken an ordinary user's capabilities away.
         let none = CapabilitySet::empty();

@@ -8,6 +8,7 @@ use gantry_runtime::failure::{Failure, Stage};
 use gantry_runtime::spec::{
     ContainerInterface, ContainerNet, Mount, MountFlags, MountSource, Namespace, Propagation, Rlimit,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -391,6 +392,9 @@ fn out_of_memory_is_noticed() {
     let (status, _, _) = running.finish();
     assert_ne!(status, 0);
     assert!(fixture.cgroup().oom_kills().expect("count") > 0);
+    // The kernel tells after the kill, not with it.
+    let mut ready = [PollFd::new(&events, PollFlags::IN)];
+    assert_eq!(poll(&mut ready, Some(&Timespec { tv_sec: 10, tv_nsec: 0 })).expect("poll"), 1);
     let mut buffer = [0; 4096];
     assert!(rustix::io::read(&events, &mut buffer[..]).expect("readable") > 0);
 }

@@ -47,6 +47,9 @@ use std::rc::Rc;
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
+        // A container may have this program executed (`/proc/self/exe` as its own program, CVE-2019-5736's
+        // other half). Without a daemon's descriptors it does nothing and says nothing.
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error()) => ExitCode::FAILURE,
         Err(e) => {
             diagnostics::say(&format!("cannot run: {e}"));
             ExitCode::FAILURE

@@ -90,8 +90,9 @@ pub(super) fn host(engine: &Engine, host: &HostConfig) -> Result<()> {
     if host.storage_opt.as_ref().is_some_and(|options| !options.is_empty()) {
         return refuse("--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
     }
-    if host.device_requests.as_ref().is_some_and(|requests| !requests.is_empty()) {
-        return refuse("could not select device driver \"\" with capabilities: this engine has no device drivers");
+    if let Some(request) = host.device_requests.iter().flatten().next() {
+        let (driver, capabilities) = (&request.driver, request.capabilities.as_deref().unwrap_or_default());
+        return refuse(format!("could not select device driver {driver:?} with capabilities: {capabilities:?}"));
     }
     if host.links.as_ref().is_some_and(|links| !links.is_empty()) {
         return links(engine, host);

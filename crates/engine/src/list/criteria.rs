@@ -87,7 +87,8 @@ impl<'f> Criteria<'f> {
             ancestors: filters.has("ancestor").then(|| ancestors(engine, filters)),
             publish: ports(filters, "publish")?,
             expose: ports(filters, "expose")?,
-            // No container is a swarm's task or has an isolation but the default one; none has health checks yet.
+            // No container is a swarm's task; none has health checks yet. `isolation` is for Windows, and
+            // accepted without effect elsewhere.
             nothing: filters.boolean("is-task")? == Some(true)
                 || (filters.has("health") && !filters.get("health").any(|health| health == "none")),
         })
@@ -107,7 +108,6 @@ impl<'f> Criteria<'f> {
             && self.since.is_none_or(|since| record.created > since)
             && (self.exited.is_empty() || self.matches_exit(record))
             && any("status", &|status| record.state.status.as_str() == status)
-            && any("isolation", &|isolation| record.host_config.isolation == isolation)
             && self.ancestors.as_ref().is_none_or(|ancestors| ancestors.contains(&record.image))
             && any("volume", &|volume| {
                 record.mounts.iter().any(|mount| mount.destination == volume || mount.name == volume)

@@ -63,8 +63,6 @@ fn defaults(host: &HostConfig) -> Vec<Mount> {
         "none" => {}
         "host" => {
             all.push(bind(Path::new("/dev/shm"), Path::new("/dev/shm"), MountFlags::default()));
-            all.retain(|m| m.target != Path::new("/dev/mqueue"));
-            all.push(bind(Path::new("/dev/mqueue"), Path::new("/dev/mqueue"), MountFlags::default()));
         }
         _ => {
             let size = format!("size={}", host.shm_size);

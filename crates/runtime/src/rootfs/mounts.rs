@@ -7,7 +7,7 @@ use crate::failure::{Failure, OrFail, Result, Stage};
 use crate::spec::{Mount, MountSource, Namespace, Plan};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Takes clones of everything that comes from the host, while the host's tree is still there and
@@ -86,6 +86,7 @@ fn attach(root: &Root, mount: &Mount, source: Source) -> io::Result<()> {
 fn bind(root: &Root, mount: &Mount, source: &OwnedFd, recursive_readonly: bool) -> io::Result<()> {
     let is_dir = FileType::from_raw_mode(rustix::fs::fstat(source)?.st_mode) == FileType::Directory;
     let target = root.ensure(&mount.target, if is_dir { Make::Directory } else { Make::File })?;
+    refuse_in_proc(&mount.target, target.as_fd())?;
     tree::set_flags(source.as_fd(), mount.flags, recursive_readonly)?;
     tree::attach(source.as_fd(), target.as_fd())?;
     // After attaching: a peer of a shared mount below becomes private only as part of this tree.
@@ -113,6 +114,30 @@ fn filesystem(root: &Root, mount: &Mount, kind: &str, options: &[String]) -> io:
     tree::set_flags(new.as_fd(), mount.flags, false)?;
     tree::attach(new.as_fd(), target.as_fd())?;
     tree::set_propagation(new.as_fd(), mount.propagation)
+}
+
+/// Files of `/proc` that may be covered: programs like lxcfs make them say what the container may use.
+const COVERABLE: [&str; 10] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/net/dev",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+/// A mount in `/proc` could make label, sysctl and masking writes miss their aim (CVE-2019-16884). What
+/// counts is where the path has led, not what it says.
+fn refuse_in_proc(path: &Path, target: BorrowedFd<'_>) -> io::Result<()> {
+    let in_proc = rustix::fs::fstatfs(target)?.f_type == rustix::fs::PROC_SUPER_MAGIC;
+    if in_proc && !COVERABLE.iter().any(|known| path == Path::new(known)) {
+        return Err(io::Error::other(format!("{path:?} cannot be mounted because it is inside /proc")));
+    }
+    Ok(())
 }
 
 /// Makes the root itself read-only (`ReadonlyRootfs`), once everything in it is made.
