@@ -208,6 +208,7 @@ async fn resume(engine: &Arc<Engine>, container: &Arc<Container>, exit: Option<E
         pending || boot
     };
     if resumed {
+        container.progress.send_modify(|p| p.restarts = true);
         engine.schedule_restart(container, std::time::Duration::ZERO);
     } else if container.read().state.status != ContainerStatus::Created {
         engine.auto_remove(container);
@@ -248,7 +249,7 @@ async fn kill_stray(engine: &Engine, dir: &Path) {
         end_shim(&link, &mut reader).await;
     }
     let cgroup = engine.cgroups.cgroup(&engine.default_cgroup_path(&id));
-    if let Err(e) = cgroup.kill_all().and_then(|()| cgroup.remove()) {
+    if let Err(e) = cgroup.end() {
         tracing::warn!("cgroup of {id}: {e}");
     }
 }

@@ -31,6 +31,7 @@ impl Engine {
             p.exits += 1;
             p.exit_code = exit.code.into();
             p.live = false;
+            p.restarts = matches!(decision, Decision::Restart(_));
         });
         match decision {
             Decision::Restart(delay) => self.schedule_restart(container, delay),
@@ -71,7 +72,7 @@ impl Engine {
         self.record_start_failure(container, &error);
         self.clear_run(container, container.current_run());
         self.store_lazily(container, || ());
-        container.progress.send_modify(|p| p.error = error.message().to_owned());
+        container.start_has_failed(&error);
         if let Some(launch) = launch {
             drop(launch.outcome.send(Err(error)));
         }
@@ -101,7 +102,7 @@ impl Engine {
             return exit;
         }
         let cgroup = self.cgroups.cgroup(&self.cgroup_path(container));
-        let swept = tokio::task::spawn_blocking(move || cgroup.kill_all().and_then(|()| cgroup.remove())).await;
+        let swept = tokio::task::spawn_blocking(move || cgroup.end()).await;
         if let Ok(Err(e)) = swept {
             tracing::warn!("container {}: its cgroup could not be removed: {e}", container.id);
         }

@@ -106,7 +106,7 @@ impl Engine {
         container.take_waiting_clients();
         self.record_start_failure(container, &error);
         self.store_lazily(container, || ());
-        container.progress.send_modify(|p| p.error = error.message().to_owned());
+        container.start_has_failed(&error);
         error
     }
 

@@ -44,6 +44,7 @@ impl Engine {
             record.state.status = ContainerStatus::Exited;
             record.state.manually_stopped = true;
         }
+        container.progress.send_modify(|p| p.restarts = false);
         self.container_event(container, "stop", &[]);
         self.store(container).await?;
         self.auto_remove(container);
@@ -54,10 +55,10 @@ impl Engine {
     pub(crate) async fn stop_live(&self, container: &Container, options: &StopOptions) -> Result<()> {
         let (stop_signal, timeout, durable) = {
             let mut record = container.write();
-            record.state.manually_stopped = true;
             let text = options.signal.as_ref().filter(|s| !s.is_empty()).unwrap_or(&record.config.stop_signal);
             let number = if text.is_empty() { SIGTERM } else { signal::parse(text)? };
             let timeout = options.timeout.or_else(|| record.config.stop_timeout.map(Into::into)).unwrap_or(DEFAULT_TIMEOUT);
+            record.state.manually_stopped = true;
             (number, timeout, restart_policy::has_policy(&record))
         };
         if durable {

@@ -58,7 +58,7 @@ impl WaitHandle {
         let reached = self
             .progress
             .wait_for(|p| match condition {
-                WaitCondition::NotRunning => !p.live || p.exits > before || p.removed,
+                WaitCondition::NotRunning => !(p.live || p.restarts) || p.exits > before || p.removed,
                 WaitCondition::NextExit => p.exits > before || p.removed,
                 WaitCondition::Removed => p.removed,
             })

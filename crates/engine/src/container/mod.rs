@@ -6,7 +6,7 @@ pub mod registry;
 pub use record::{Record, State};
 pub use registry::Registry;
 
-use gantry_model::Id;
+use gantry_model::{Error, Id};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -56,6 +56,8 @@ pub struct Progress {
     pub error: String,
     /// An init process exists.
     pub live: bool,
+    /// The restart policy is about to make another; Docker counts that as running.
+    pub restarts: bool,
     /// The container is gone.
     pub removed: bool,
 }
@@ -129,6 +131,14 @@ impl Container {
     /// The run that the exec directory belongs to now.
     pub(crate) fn current_run(&self) -> u64 {
         *self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells who waits that the start failed.
+    pub(crate) fn start_has_failed(&self, error: &Error) {
+        self.progress.send_modify(|p| {
+            error.message().clone_into(&mut p.error);
+            p.restarts = false;
+        });
     }
 
     /// Waits until the end of the last run is recorded everywhere. The record says so a moment earlier, and

@@ -93,7 +93,7 @@ impl Run {
             state.oom_killed = false;
             state.started_at = Timestamp::from_unix_nanos(started_at.into());
         }
-        container.progress.send_modify(|p| p.live = true);
+        container.progress.send_modify(|p| (p.live, p.restarts) = (true, false));
         self.engine.volume_mount_events(container, true);
         self.engine.container_event(container, "start", &[]);
         self.engine.store_lazily(container, || ());
