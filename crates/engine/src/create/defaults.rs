@@ -25,7 +25,7 @@ pub(super) fn host(engine: &Engine, host: &mut HostConfig) -> Result<()> {
     let cgroupns = config.default_cgroupns_mode.as_deref().unwrap_or(if unified { "private" } else { "host" });
     fill(&mut host.cgroupns_mode, cgroupns);
     if host.memory > 0 && host.memory_swap == 0 {
-        host.memory_swap = host.memory * 2;
+        host.memory_swap = host.memory.saturating_mul(2);
     }
     if host.shm_size == 0 {
         host.shm_size = i64::try_from(config.shm_size).unwrap_or(64 << 20);
