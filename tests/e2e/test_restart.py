@@ -66,7 +66,8 @@ def test_waits_grow(engine):
     container = engine.start_container("exit 1", host=policy("always"))
     begun = time.monotonic()
     wait_until(lambda: container.inspect()["RestartCount"] >= 4)
-    assert time.monotonic() - begun > 1.2
+    # The fourth is counted when it is decided, before its own 800 ms.
+    assert time.monotonic() - begun > 0.7
     container.remove(force=True)
 
 

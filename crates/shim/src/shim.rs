@@ -4,7 +4,7 @@ use crate::clients::Clients;
 use crate::connections::Connections;
 use crate::diagnostics::say;
 use crate::execs::{Execs, Outcome};
-use crate::exit::{reap, remove_cgroup, write_exit_file};
+use crate::exit::{reap, write_exit_file};
 use crate::farewell::{Ending, Farewell};
 use crate::log::{Log, now};
 use crate::plan::PlanFiles;
@@ -101,7 +101,7 @@ pub(crate) fn create(plan: &Plan, files: &PlanFiles, poller: &Rc<Poller>) -> Res
         Err(e) => {
             let _ = pidfd_kill(child.pidfd(), libc::SIGKILL);
             let _ = reap(child.pidfd());
-            let _ = remove_cgroup(&find_cgroup(plan));
+            let _ = find_cgroup(plan).end();
             Err(Failure::os(Stage::Setup, "watch the container", &e))
         }
     }
@@ -391,7 +391,7 @@ impl Shim {
             }
             self.log.end(stream);
         }
-        if let Err(e) = remove_cgroup(&self.cgroup) {
+        if let Err(e) = self.cgroup.end() {
             say(&format!("the cgroup is left behind: {e}"));
         }
         let ending = match self.init {

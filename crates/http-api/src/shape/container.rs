@@ -31,9 +31,14 @@ pub(crate) fn inspect(version: ApiVersion, inspect: &ContainerInspect) -> Shaped
                 remove(host, &[field]);
             }
         }
+        if version < ApiVersion::v1(38) {
+            remove(host, &["MaskedPaths", "ReadonlyPaths"]);
+        }
         if version < ApiVersion::v1(42) {
             // The newest form leaves them out when they are 0.
-            for field in ["KernelMemory", "KernelMemoryTCP"] {
+            let known: &[&str] =
+                if version < ApiVersion::v1(40) { &["KernelMemory"] } else { &["KernelMemory", "KernelMemoryTCP"] };
+            for field in known {
                 if host.get(field).is_none() {
                     set(host, field, 0);
                 }

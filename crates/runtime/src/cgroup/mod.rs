@@ -5,6 +5,7 @@
 
 mod detect;
 mod device_program;
+mod end;
 mod files;
 mod oom;
 mod support;

@@ -86,7 +86,7 @@ fn attach(root: &Root, mount: &Mount, source: Source) -> io::Result<()> {
 fn bind(root: &Root, mount: &Mount, source: &OwnedFd, recursive_readonly: bool) -> io::Result<()> {
     let is_dir = FileType::from_raw_mode(rustix::fs::fstat(source)?.st_mode) == FileType::Directory;
     let target = root.ensure(&mount.target, if is_dir { Make::Directory } else { Make::File })?;
-    refuse_in_proc(&mount.target, target.as_fd())?;
+    refuse_in_proc(&mount.target, source.as_fd(), target.as_fd())?;
     tree::set_flags(source.as_fd(), mount.flags, recursive_readonly)?;
     tree::attach(source.as_fd(), target.as_fd())?;
     // After attaching: a peer of a shared mount below becomes private only as part of this tree.
@@ -131,10 +131,13 @@ const COVERABLE: [&str; 10] = [
 ];
 
 /// A mount in `/proc` could make label, sysctl and masking writes miss their aim (CVE-2019-16884). What
-/// counts is where the path has led, not what it says.
-fn refuse_in_proc(path: &Path, target: BorrowedFd<'_>) -> io::Result<()> {
-    let in_proc = rustix::fs::fstatfs(target)?.f_type == rustix::fs::PROC_SUPER_MAGIC;
-    if in_proc && !COVERABLE.iter().any(|known| path == Path::new(known)) {
+/// counts is where the path has led, not what it says; and only a procfs may stand in for `/proc` itself.
+fn refuse_in_proc(path: &Path, source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+    let is_proc = |fd| Ok::<_, io::Error>(rustix::fs::fstatfs(fd)?.f_type == rustix::fs::PROC_SUPER_MAGIC);
+    if path == Path::new("/proc") && is_proc(source)? {
+        return Ok(());
+    }
+    if (path.starts_with("/proc") || is_proc(target)?) && !COVERABLE.iter().any(|known| path == Path::new(known)) {
         return Err(io::Error::other(format!("{path:?} cannot be mounted because it is inside /proc")));
     }
     Ok(())
