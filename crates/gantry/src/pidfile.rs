@@ -45,7 +45,14 @@ fn living(path: &Path) -> Option<i32> {
     let ours = u32::try_from(pid).ok()? == std::process::id();
     let pid = rustix::process::Pid::from_raw(pid)?;
     let lives = !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH));
-    (lives && !ours).then(|| pid.as_raw_nonzero().get())
+    (lives && !ours && !is_zombie(pid)).then(|| pid.as_raw_nonzero().get())
+}
+
+/// Signals still reach a process that has ended until its parent notices, which in a container may be never.
+fn is_zombie(pid: rustix::process::Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    // After the name, which may contain anything.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
 /// Holds a data-root for one daemon. The kernel drops the lock with the process, however it ends.

@@ -25,8 +25,6 @@ pub enum Syscall {
     MountSetattr,
     /// Filters on system calls.
     Seccomp,
-    /// Asking for mounts without text.
-    Statmount,
 }
 
 /// Whether the kernel has the call. It is made with arguments that it refuses before doing
@@ -41,8 +39,6 @@ pub fn exists(call: Syscall) -> bool {
         Syscall::OpenTree => libc::SYS_open_tree,
         Syscall::MountSetattr => libc::SYS_mount_setattr,
         Syscall::Seccomp => libc::SYS_seccomp,
-        // libc has no name for it yet; the number is the same on every architecture since 5.x.
-        Syscall::Statmount => 457,
     };
     // The first argument is, for each of these calls, an invalid pointer, an invalid descriptor, an
     // unknown operation or an inverted range; the null pointers that follow are invalid too.

@@ -6,16 +6,15 @@ use rustix::thread::UnshareFlags;
 use super::Finding;
 
 /// A call, since when Linux has it, and what its absence means; `true` if nothing works without it.
-const CALLS: [(Syscall, &str, &str, bool); 9] = [
+const CALLS: [(Syscall, &str, &str, bool); 8] = [
     (Syscall::Clone3, "clone3", "containers cannot be born inside their cgroup (Linux 5.7)", true),
     (Syscall::Openat2, "openat2", "paths in images cannot be resolved safely (Linux 5.6)", true),
     (Syscall::PidfdOpen, "pidfd", "processes cannot be named safely (Linux 5.3)", true),
     (Syscall::CloseRange, "close_range", "descriptors could leak into containers (Linux 5.9)", true),
     (Syscall::Fsopen, "fsopen, fsmount", "file systems cannot be mounted by descriptor (Linux 5.2)", true),
     (Syscall::OpenTree, "open_tree, move_mount", "mounts cannot be made by descriptor (Linux 5.2)", true),
-    (Syscall::MountSetattr, "mount_setattr", "recursive read-only and idmapped mounts (Linux 5.12)", false),
+    (Syscall::MountSetattr, "mount_setattr", "mounts cannot be made private or read-only (Linux 5.12)", true),
     (Syscall::Seccomp, "seccomp", "containers may use every system call", false),
-    (Syscall::Statmount, "statmount", "nothing; mounts are read from /proc (Linux 6.8)", false),
 ];
 
 /// Namespaces every container gets.

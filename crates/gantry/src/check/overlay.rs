@@ -1,13 +1,11 @@
 //! overlayfs, tried with a detached mount where images would be.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_fd, fsconfig_set_string, fsmount, fsopen,
-};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 
 use super::Finding;
 use crate::settings::DEFAULT_DATA_ROOT;
@@ -20,9 +18,10 @@ pub(super) fn look() -> Finding {
     // Only what was made here; a leftover would be a directory of empty directories in a temporary place.
     let _ = fs::remove_dir_all(&place);
     match tried {
-        Ok(true) => Finding::present("overlayfs", "with layers by descriptor (lowerdir+)"),
+        Ok(true) => Finding::present("overlayfs", "with any number of layers (lowerdir+)"),
+        // The names of all layers then go through one string of 255 bytes.
         Ok(false) => {
-            Finding::present("overlayfs", "without lowerdir+ (Linux 6.5); images have at most about 120 layers")
+            Finding::absent("overlayfs lowerdir+", "images of more than two or three layers do not start (Linux 6.5)")
         }
         Err(error) => {
             let parent = place.parent().unwrap_or(Path::new("/")).display();
@@ -39,7 +38,7 @@ fn place() -> Option<PathBuf> {
     })
 }
 
-/// Whether overlayfs takes layers by descriptor; an error if it does not work here at all.
+/// Whether overlayfs takes layers one by one; an error if it does not work here at all.
 fn attempt(place: &Path) -> Result<bool, Errno> {
     let dir = |name: &str| -> Result<PathBuf, Errno> {
         let path = place.join(name);
@@ -49,9 +48,7 @@ fn attempt(place: &Path) -> Result<bool, Errno> {
     let (lower, upper, work) = (dir("lower")?, dir("upper")?, dir("work")?);
     let modern = {
         let context = overlay()?;
-        let lower = File::open(&lower).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-        fsconfig_set_fd(&context, "lowerdir+", &lower).is_ok()
-            || fsconfig_set_string(&context, "lowerdir+", place.join("lower")).is_ok()
+        fsconfig_set_string(&context, "lowerdir+", &lower).is_ok()
     };
     let context = overlay()?;
     fsconfig_set_string(&context, "lowerdir", &lower)?;
