@@ -46,6 +46,7 @@ ALLOWED = [
     Allowed("both", r" v1\.35 /containers/\{id\}/json ", r"^unknown at /(HostConfig/KernelMemory|Platform|Config/Volumes/.*):",
             "17.12 sent them; its file forgot"),
     Allowed("both", r" v1\.35 /exec/\{id\}/json ", r"^unknown at /(CanRemove|DetachKeys):", "17.12 sent them; its file forgot"),
+    Allowed("both", r" v1\.35 /networks", r"^unknown at (/\d+)?/Config(From|Only):", "17.12 sent them; its file forgot"),
     Allowed("both", r" v1\.35 /events ", r"^unknown at /scope:", "17.12 sent it; its file forgot"),
     Allowed("both", r" v1\.35 /volumes ", r"^null at /Warnings:", "a nil slice, as everywhere else"),
     Allowed("both", r" /volumes", r"^null at (/Volumes/\d+)?/(Labels|Options):",

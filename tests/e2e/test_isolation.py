@@ -447,8 +447,7 @@ def test_cgroup_namespace(engine):
 def test_init(engine):
     """Process 1 reaps orphans and passes signals on."""
     container = engine.start_container("(sleep 0.1 &) ; exec sleep 1000", host={"Init": True})
-    comm = container.exec(["cat", "/proc/1/cmdline"])[1].split("\0")
-    assert comm[0].endswith("init") and comm[-4:-1] != []
+    assert container.exec(["cat", "/proc/1/cmdline"])[1].split("\0")[0] not in ("sh", "sleep")
     import time
     time.sleep(0.5)
     assert " Z " not in container.exec(["ps", "-o", "pid,stat,args"])[1]
@@ -492,10 +491,10 @@ def test_no_descriptors_leak_in(engine):
 
 
 def test_umask_and_signals(engine):
-    text = engine.output("umask; cat /proc/self/status")
-    assert text.startswith("0022\n")
+    assert engine.output("umask") == "0022\n"
+    text = engine.output(["cat", "/proc/self/status"])  # Without a shell, which ignores some itself.
     assert int(status(text, "SigBlk"), 16) == 0
-    assert int(status(text, "SigIgn"), 16) == 0 or engine.is_reference
+    assert int(status(text, "SigIgn"), 16) == 0
 
 
 def test_session(engine):

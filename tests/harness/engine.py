@@ -110,8 +110,17 @@ class Engine:
             except OSError:
                 pass
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the engine does not answer:\n{self.log_tail()}")
+                raise RuntimeError(f"the engine does not answer:\n{self.log_tail()}\n{self.stacks()}")
             time.sleep(0.01)
+
+    def stacks(self):
+        """Where each thread of the daemon waits, for reports."""
+        try:
+            tasks = sorted(Path(f"/proc/{self.pid}/task").iterdir())
+            return "\n".join(f"{(t / 'comm').read_text().strip()}: {(t / 'wchan').read_text()} "
+                             f"{(t / 'syscall').read_text().strip()}" for t in tasks)
+        except (OSError, IndexError):
+            return f"the daemon is gone: {self.process.poll()}"
 
     @property
     def pid(self):
