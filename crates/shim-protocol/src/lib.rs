@@ -207,6 +207,9 @@ pub struct Exit {
     pub started_at: i64,
 }
 
+/// Message of the failure of a start that was killed before it failed by itself.
+pub const KILLED_IN_SETUP: &str = "the container was killed during its set-up";
+
 /// Why something failed, for the API's error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

@@ -17,7 +17,7 @@ use gantry_runtime::cgroup::{Cgroup, CgroupRoot};
 use gantry_runtime::container::{self, Child, Report};
 use gantry_runtime::failure::{Failure, OrFail, Result, Stage};
 use gantry_runtime::spec::{Namespace, Plan};
-use gantry_shim_protocol::{Answer, Event, Exit, Message};
+use gantry_shim_protocol::{Answer, Event, Exit, KILLED_IN_SETUP, Message};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -32,7 +32,6 @@ const UNATTENDED_SETUP: Duration = Duration::from_secs(60);
 
 /// More than any pipe holds.
 const LAST_WORDS: usize = 32 << 20;
-const KILLED: &str = "the container was killed during its set-up";
 
 /// Where the init process is.
 #[derive(Debug)]
@@ -285,7 +284,7 @@ impl Shim {
             }
             // Without the word it cannot have executed anything: it was killed.
             Ok(Report::Executed) => {
-                *failure = Some(Failure::new(Stage::Setup, KILLED));
+                *failure = Some(Failure::new(Stage::Setup, KILLED_IN_SETUP));
             }
             Ok(Report::Failed(why)) => *failure = Some(why),
             Err(e) => *failure = Some(Failure::os(Stage::Setup, "read the report of the init process", &e)),
@@ -396,7 +395,7 @@ impl Shim {
         }
         let ending = match self.init {
             Init::Setup { failure, .. } => {
-                let killed = || Failure::new(Stage::Setup, KILLED);
+                let killed = || Failure::new(Stage::Setup, KILLED_IN_SETUP);
                 Ending::NotStarted(crate::requests::failure(failure.unwrap_or_else(killed)))
             }
             Init::Running { started_at, .. } => {

@@ -7,7 +7,7 @@ use crate::procfs;
 use gantry_model::{ContainerStatus, Error, Result, Timestamp};
 use gantry_network::Endpoint;
 use gantry_runtime::spec::{ContainerInterface, ContainerNet};
-use gantry_shim_protocol::{Event, Failure, RequestBody, Target};
+use gantry_shim_protocol::{Event, Failure, KILLED_IN_SETUP, RequestBody, Target};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
@@ -27,7 +27,7 @@ struct Run {
     container: Arc<Container>,
     link: Arc<ShimLink>,
     launch: Option<Launch>,
-    /// Why the daemon's part of the start failed; takes precedence over what the shim reports.
+    /// Why the daemon's part of the start failed.
     our_failure: Arc<Mutex<Option<Error>>>,
 }
 
@@ -108,7 +108,10 @@ impl Run {
     }
 
     async fn start_failed(mut self, failure: &Failure) {
-        let error = self.take_our_failure().unwrap_or_else(|| {
+        // A process that failed by itself knows why; what we have to say is then a consequence.
+        let killed = failure.message == KILLED_IN_SETUP;
+        let ours = self.take_our_failure().filter(|_| killed);
+        let error = ours.unwrap_or_else(|| {
             failure_error(failure).context("OCI runtime create failed: unable to start container process")
         });
         self.engine.run_failed(&self.container, self.launch.take(), error).await;
