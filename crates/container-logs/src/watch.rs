@@ -63,7 +63,9 @@ impl Watcher {
         if lost {
             // Copied, because `f` may take a lock under which somebody else subscribes.
             let watches: Vec<i32> = self.users.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
-            watches.into_iter().for_each(|watch| f(WatchId(watch)));
+            for watch in watches {
+                f(WatchId(watch));
+            }
         }
         Ok(())
     }

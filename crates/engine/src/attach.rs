@@ -36,7 +36,7 @@ impl Engine {
             let record = container.read();
             (record.config.tty, record.config.open_stdin)
         };
-        let replay = if options.logs { Some(self.replay(name, &options).await?) } else { None };
+        let replay = if options.logs { Some(Box::new(self.replay(name, &options).await?)) } else { None };
         let live = if options.stream { Some(connect(&container, &options, open_stdin).await?) } else { None };
         self.container_event(&container, "attach", &[]);
         let kind = Kind::Container {
@@ -71,13 +71,14 @@ fn check_attachable(container: &Container) -> Result<()> {
 
 /// The client's end of the live stream. A container without a shim gets it at its next start,
 /// before its program runs, so that no output is missed.
-async fn connect(container: &Arc<Container>, options: &AttachOptions, open_stdin: bool) -> Result<tokio::net::UnixStream> {
+async fn connect(
+    container: &Arc<Container>,
+    options: &AttachOptions,
+    open_stdin: bool,
+) -> Result<tokio::net::UnixStream> {
     let (ours, theirs) = stream_pair()?;
-    let wanted = RequestBody::Attach {
-        stdin: options.stdin && open_stdin,
-        stdout: options.stdout,
-        stderr: options.stderr,
-    };
+    let wanted =
+        RequestBody::Attach { stdin: options.stdin && open_stdin, stdout: options.stdout, stderr: options.stderr };
     container.add_waiting_client(WaitingClient { wanted, socket: theirs });
     // A start in between has taken the list already, or is going to; whoever takes it attaches.
     if let Some(link) = container.shim() {

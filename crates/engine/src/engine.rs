@@ -32,7 +32,7 @@ pub struct Engine {
     pub(crate) log_watch: LogWatch,
     pub(crate) reloadable: RwLock<Reloadable>,
     /// `/info`'s `ID`, made once for a data-root.
-    pub(crate) engine_id: String,
+    pub(crate) id: String,
     /// Sees the lazily written records through; set once at opening.
     pub(crate) handle: tokio::runtime::Handle,
     pub(crate) myself: OnceLock<std::sync::Weak<Engine>>,
@@ -50,7 +50,9 @@ impl Engine {
     }
 
     fn assemble(config: Config) -> Result<Self> {
-        for dir in [config.data_root.join("containers"), config.data_root.join("trash"), config.exec_root.join("containers")] {
+        for dir in
+            [config.data_root.join("containers"), config.data_root.join("trash"), config.exec_root.join("containers")]
+        {
             make_private_dir(&dir).context(dir.display())?;
         }
         let db = Db::open(&config.data_root.join("state.redb"))?;
@@ -59,7 +61,7 @@ impl Engine {
         let network = Arc::new(gantry_network::Manager::open(config.network.clone())?);
         let networks = Networks::open(&db)?;
         let cgroups = CgroupRoot::detect()?;
-        let engine_id = engine_id(&config.data_root.join("engine-id"))?;
+        let id = engine_id(&config.data_root.join("engine-id"))?;
         let reloadable = Reloadable { labels: config.labels.clone(), debug: config.debug };
         Ok(Self {
             config,
@@ -74,7 +76,7 @@ impl Engine {
             events: Events::new(),
             log_watch: LogWatch::default(),
             reloadable: RwLock::new(reloadable),
-            engine_id,
+            id,
             handle: tokio::runtime::Handle::current(),
             myself: OnceLock::new(),
         })

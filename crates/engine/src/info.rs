@@ -3,7 +3,9 @@
 use crate::version::VERSION;
 use crate::{Engine, host};
 use gantry_api_types::SystemInfo;
-use gantry_api_types::info::{Commit, FirewallInfo, IndexInfo, PluginsInfo, RegistryServiceConfig, RuntimeInfo, SwarmInfo};
+use gantry_api_types::info::{
+    Commit, FirewallInfo, IndexInfo, PluginsInfo, RegistryServiceConfig, RuntimeInfo, SwarmInfo,
+};
 use gantry_model::{ContainerStatus, Result, Timestamp};
 use gantry_runtime::cgroup::Support;
 use std::collections::BTreeMap;
@@ -20,7 +22,7 @@ impl Engine {
         let (operating_system, os_version) = host::operating_system();
         let reloadable = self.reloadable();
         Ok(SystemInfo {
-            id: self.engine_id.clone(),
+            id: self.id.clone(),
             containers: count.all,
             containers_running: count.running,
             containers_paused: count.paused,
@@ -68,7 +70,10 @@ impl Engine {
             labels: reloadable.labels,
             experimental_build: config.info.experimental,
             server_version: VERSION.to_owned(),
-            runtimes: BTreeMap::from([(RUNTIME.to_owned(), RuntimeInfo { path: "built-in".to_owned(), ..RuntimeInfo::default() })]),
+            runtimes: BTreeMap::from([(
+                RUNTIME.to_owned(),
+                RuntimeInfo { path: "built-in".to_owned(), ..RuntimeInfo::default() },
+            )]),
             default_runtime: RUNTIME.to_owned(),
             swarm: SwarmInfo::default(),
             live_restore_enabled: true,
@@ -80,7 +85,10 @@ impl Engine {
             security_options: self.security_options(),
             product_license: String::new(),
             default_address_pools: None,
-            firewall_backend: config.network.firewall.then(|| FirewallInfo { driver: "nftables".to_owned(), info: None }),
+            firewall_backend: config
+                .network
+                .firewall
+                .then(|| FirewallInfo { driver: "nftables".to_owned(), info: None }),
             cdi_spec_dirs: Vec::new(),
             discovered_devices: None,
             warnings: warnings(&support, &config.info.warnings),
@@ -127,7 +135,11 @@ impl Engine {
             let index = IndexInfo { name: name.clone(), mirrors: Vec::new(), secure: false, official: false };
             index_configs.insert(name, index);
         }
-        RegistryServiceConfig { insecure_registry_cidrs: insecure, index_configs, mirrors: info.registry_mirrors.clone() }
+        RegistryServiceConfig {
+            insecure_registry_cidrs: insecure,
+            index_configs,
+            mirrors: info.registry_mirrors.clone(),
+        }
     }
 
     fn security_options(&self) -> Vec<String> {

@@ -47,6 +47,8 @@
 //! events(EventsOptions{ since, until, filters }) -> EventStream;  EventStream::next(&mut self) -> Option<EventMessage>
 //! ```
 
+#![expect(clippy::unused_async, reason = "operations are async at the door whether or not they wait today")]
+
 pub mod attach;
 pub mod config;
 pub mod container;
@@ -65,16 +67,14 @@ mod cgroup_path;
 mod create;
 mod df;
 mod host;
-mod info;
-mod top;
 mod images;
+mod info;
 mod inspect;
 mod kill;
 mod list;
 mod log_watch;
-mod networks;
 mod network_view;
-mod volumes;
+mod networks;
 mod pause;
 mod plan;
 mod procfs;
@@ -91,7 +91,9 @@ mod shutdown;
 mod signal;
 mod start;
 mod store;
+mod top;
 mod until;
+mod volumes;
 
 pub use attach::AttachOptions;
 pub use config::Config;

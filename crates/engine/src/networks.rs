@@ -76,7 +76,9 @@ impl Engine {
         let mut matches = self.present().filter(|n| !text.is_empty() && self.network_id(*n).starts_with(text));
         match (matches.next(), matches.next()) {
             (Some(found), None) => Ok(found),
-            (Some(_), Some(_)) => Err(Error::invalid(format!("network {text} is ambiguous ({text} matches found on ID prefix)"))),
+            (Some(_), Some(_)) => {
+                Err(Error::invalid(format!("network {text} is ambiguous ({text} matches found on ID prefix)")))
+            }
             _ => Err(Error::not_found(format!("network {text} not found"))),
         }
     }

@@ -46,7 +46,7 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
         restore_definition(engine, &container);
         match look(engine, &container).await {
             Found::Running { link, reader, pid, started_at, run } => {
-                live.extend(adopt(engine, &container, pid, started_at, run));
+                live.extend(adopt(engine, &container, pid, started_at, run.as_ref()));
                 container.set_shim(Some(link.clone()));
                 found.push((container, link, reader));
             }
@@ -111,7 +111,12 @@ async fn look(engine: &Arc<Engine>, container: &Arc<Container>) -> Found {
 }
 
 /// Asks a shim what it is doing. `None` when it is gone after all.
-async fn ask(engine: &Arc<Engine>, container: &Arc<Container>, link: Arc<ShimLink>, mut reader: ShimReader) -> Option<Found> {
+async fn ask(
+    engine: &Arc<Engine>,
+    container: &Arc<Container>,
+    link: Arc<ShimLink>,
+    mut reader: ShimReader,
+) -> Option<Found> {
     let answer = {
         let question = link.request(RequestBody::Status, &[]);
         tokio::pin!(question);
@@ -154,11 +159,11 @@ async fn end_shim(link: &ShimLink, reader: &mut ShimReader) {
 }
 
 /// Takes over a running container; returns its network attachment.
-fn adopt(engine: &Engine, container: &Container, pid: u32, started_at: i64, run: Option<RunFile>) -> Option<Endpoint> {
+fn adopt(engine: &Engine, container: &Container, pid: u32, started_at: i64, run: Option<&RunFile>) -> Option<Endpoint> {
     let endpoint = {
         let mut record = container.write();
-        record.endpoint = run.as_ref().and_then(|r| r.endpoint.clone());
-        if let Some(run) = &run {
+        record.endpoint = run.and_then(|r| r.endpoint.clone());
+        if let Some(run) = run {
             record.state.restart_count = run.restart_count;
         }
         let paused = record.state.status == ContainerStatus::Paused;
@@ -268,4 +273,3 @@ fn remove(path: &Path) {
         tracing::warn!("{}: {e}", path.display());
     }
 }
-

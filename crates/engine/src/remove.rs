@@ -56,7 +56,7 @@ impl Engine {
     }
 
     async fn remove(self: &Arc<Self>, container: &Arc<Container>, options: RemoveOptions) -> Result<()> {
-        self.mark_removing(container)?;
+        mark_removing(container)?;
         if options.force {
             container.keep.store(true, Relaxed);
         }
@@ -74,14 +74,6 @@ impl Engine {
         }
         container.removing.store(false, Release);
         done
-    }
-
-    /// One removal at a time; the second gets Docker's conflict.
-    fn mark_removing(&self, container: &Container) -> Result<()> {
-        if container.removing.swap(true, AcqRel) {
-            return Err(Error::conflict(format!("removal of container {} is already in progress", container.id)));
-        }
-        Ok(())
     }
 
     async fn remove_locked(self: &Arc<Self>, container: &Arc<Container>, options: RemoveOptions) -> Result<()> {
@@ -155,4 +147,12 @@ impl Engine {
             }
         });
     }
+}
+
+/// One removal at a time; the second gets Docker's conflict.
+fn mark_removing(container: &Container) -> Result<()> {
+    if container.removing.swap(true, AcqRel) {
+        return Err(Error::conflict(format!("removal of container {} is already in progress", container.id)));
+    }
+    Ok(())
 }

@@ -15,7 +15,7 @@ const STABLE_RUN: Duration = Duration::from_secs(10);
 
 /// The delay before the next restart.
 #[derive(Debug, Clone, Copy)]
-pub struct Backoff(Duration);
+pub(crate) struct Backoff(Duration);
 
 impl Default for Backoff {
     fn default() -> Self {

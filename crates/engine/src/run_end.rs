@@ -17,7 +17,7 @@ impl Engine {
     pub(crate) async fn run_ended(self: &Arc<Self>, container: &Arc<Container>, exit: Exit) {
         container.set_shim(None);
         self.release_endpoint(container).await;
-        let decision = self.record_exit(container, &exit);
+        let decision = record_exit(container, &exit);
         self.execs.container_ended(container.id);
         self.container_event(container, "die", &[("exitCode", &exit.code.to_string())]);
         self.network_event(container, "disconnect");
@@ -40,27 +40,6 @@ impl Engine {
         }
     }
 
-    fn record_exit(&self, container: &Container, exit: &Exit) -> Decision {
-        let mut record = container.write();
-        let decision = restart_policy::decide(container, &record, exit);
-        record.endpoint = None;
-        let state = &mut record.state;
-        match decision {
-            Decision::Restart(_) => {
-                state.status = ContainerStatus::Restarting;
-                // Counted when it is decided: a client that sees the container restarting sees it counted.
-                state.restart_count += 1;
-            }
-            Decision::Stay => state.status = ContainerStatus::Exited,
-        }
-        state.pid = 0;
-        state.pid_start_time = 0;
-        state.exit_code = exit.code.into();
-        state.oom_killed = exit.oom_killed;
-        state.finished_at = Timestamp::from_unix_nanos(exit.finished_at.into());
-        decision
-    }
-
     /// The program never ran. Everything the start has set up goes; the state says why.
     pub(crate) async fn run_failed(self: &Arc<Self>, container: &Arc<Container>, launch: Option<Launch>, error: Error) {
         container.set_shim(None);
@@ -69,27 +48,13 @@ impl Engine {
             self.release_network(endpoint).await;
         }
         self.reap_lost_run(container).await;
-        self.record_start_failure(container, &error);
+        record_start_failure(container, &error);
         self.clear_run(container, container.current_run());
         self.store_lazily(container, || ());
         container.start_has_failed(&error);
         if let Some(launch) = launch {
             drop(launch.outcome.send(Err(error)));
         }
-    }
-
-    /// 127 for a program that is not there, 126 for one that cannot run, 128 otherwise: Docker's
-    /// `translateContainerdStartErr`.
-    pub(crate) fn record_start_failure(&self, container: &Container, error: &Error) {
-        let mut record = container.write();
-        record.endpoint = None;
-        let state = &mut record.state;
-        if state.status == ContainerStatus::Restarting {
-            state.status = ContainerStatus::Exited;
-        }
-        state.error = error.message().to_owned();
-        state.exit_code = start_failure_code(error.message());
-        state.pid = 0;
     }
 
     /// After a shim was killed: kills what is left of the container, removes its cgroup, and finds
@@ -140,6 +105,41 @@ impl Engine {
             tracing::warn!("{}: {e}", dir.exec().display());
         }
     }
+}
+
+fn record_exit(container: &Container, exit: &Exit) -> Decision {
+    let mut record = container.write();
+    let decision = restart_policy::decide(container, &record, exit);
+    record.endpoint = None;
+    let state = &mut record.state;
+    match decision {
+        Decision::Restart(_) => {
+            state.status = ContainerStatus::Restarting;
+            // Counted when it is decided: a client that sees the container restarting sees it counted.
+            state.restart_count += 1;
+        }
+        Decision::Stay => state.status = ContainerStatus::Exited,
+    }
+    state.pid = 0;
+    state.pid_start_time = 0;
+    state.exit_code = exit.code.into();
+    state.oom_killed = exit.oom_killed;
+    state.finished_at = Timestamp::from_unix_nanos(exit.finished_at.into());
+    decision
+}
+
+/// 127 for a program that is not there, 126 for one that cannot run, 128 otherwise: Docker's
+/// `translateContainerdStartErr`.
+pub(crate) fn record_start_failure(container: &Container, error: &Error) {
+    let mut record = container.write();
+    record.endpoint = None;
+    let state = &mut record.state;
+    if state.status == ContainerStatus::Restarting {
+        state.status = ContainerStatus::Exited;
+    }
+    error.message().clone_into(&mut state.error);
+    state.exit_code = start_failure_code(error.message());
+    state.pid = 0;
 }
 
 /// Exit status of a start that failed, from the runtime's message.

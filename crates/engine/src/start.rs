@@ -10,6 +10,7 @@ use crate::Engine;
 use crate::container::Container;
 use crate::plan;
 use crate::restart_policy;
+use crate::run_end::record_start_failure;
 use crate::shim::{Launch, ShimLink, ShimReader, supervise};
 use gantry_model::error::Context;
 use gantry_model::{ContainerStatus, Error, Result};
@@ -104,7 +105,7 @@ impl Engine {
     /// A start failed before there was a shim.
     fn give_up(&self, container: &Container, error: Error) -> Error {
         container.take_waiting_clients();
-        self.record_start_failure(container, &error);
+        record_start_failure(container, &error);
         self.store_lazily(container, || ());
         container.start_has_failed(&error);
         error
@@ -159,7 +160,14 @@ impl Engine {
         let listener = transport::listen(&dirs.socket()).context("shim socket")?;
         // Connected before there is a shim: once it runs nothing may fail that would leave it to itself.
         let linked = ShimLink::new(transport::connect(&dirs.socket()).context("shim socket")?)?;
-        spawn::spawn_shim(self.config.shim.as_fd(), listener, &prepared.plan, &prepared.seccomp, holders, &dirs.pid_file())?;
+        spawn::spawn_shim(
+            self.config.shim.as_fd(),
+            listener,
+            &prepared.plan,
+            &prepared.seccomp,
+            holders,
+            &dirs.pid_file(),
+        )?;
         Ok(linked)
     }
 

@@ -57,7 +57,7 @@ impl Engine {
             let mut record = container.write();
             let text = options.signal.as_ref().filter(|s| !s.is_empty()).unwrap_or(&record.config.stop_signal);
             let number = if text.is_empty() { SIGTERM } else { signal::parse(text)? };
-            let timeout = options.timeout.or_else(|| record.config.stop_timeout.map(Into::into)).unwrap_or(DEFAULT_TIMEOUT);
+            let timeout = options.timeout.or_else(|| record.config.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
             record.state.manually_stopped = true;
             (number, timeout, restart_policy::has_policy(&record))
         };

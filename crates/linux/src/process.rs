@@ -2,8 +2,8 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt as _;
 use std::ptr;
 
 /// `CLONE_INTO_CGROUP`; `libc`'s constant does not fit every target's integer type.

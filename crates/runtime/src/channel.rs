@@ -84,9 +84,9 @@ impl Channel {
             let mut slices = [IoSliceMut::new(&mut bytes)];
             match recvmsg(&self.socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
                 Ok(message) => break message.bytes,
-                // A child that ends with an unread word in its queue resets the connection.
-                Err(Errno::CONNRESET) => break 0,
-                Err(Errno::INTR) => {}
+                // A child that ends with an unread word in its queue resets the connection. That is told first and
+                // once; what it has sent before comes after, then the end.
+                Err(Errno::CONNRESET | Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
             }
         };
@@ -189,6 +189,17 @@ mod tests {
         let (mut parent, child) = pair().unwrap();
         assert!(child.parent_is_alive());
         drop(child);
+        assert!(matches!(parent.read_report().unwrap(), Report::Failed(_)));
+    }
+
+    #[test]
+    fn a_failure_survives_a_word_that_was_not_read() {
+        let (mut parent, child) = pair().unwrap();
+        parent.send_go(&ContainerNet { interface: None }).unwrap();
+        child.fail(Failure::new(Stage::Mount, "no such mount"));
+        drop(child);
+        let Report::Failed(failure) = parent.read_report().unwrap() else { panic!("no failure") };
+        assert_eq!((failure.stage, failure.message.as_str()), (Stage::Mount, "no such mount"));
         assert!(matches!(parent.read_report().unwrap(), Report::Failed(_)));
     }
 

@@ -76,9 +76,7 @@ impl Registry {
         let mut matches = prefix_range(&maps.by_id, text);
         match (matches.next(), matches.next()) {
             (Some(found), None) => Ok(found.clone()),
-            (Some(_), Some(_)) => {
-                Err(Error::invalid(format!("Multiple IDs found with provided prefix: {text}")))
-            }
+            (Some(_), Some(_)) => Err(Error::invalid(format!("Multiple IDs found with provided prefix: {text}"))),
             _ => Err(Error::not_found(format!("No such container: {text}"))),
         }
     }
@@ -86,7 +84,8 @@ impl Registry {
 
 /// The containers whose id starts with the hex digits `prefix`.
 fn prefix_range<'m>(map: &'m BTreeMap<Id, Arc<Container>>, prefix: &str) -> impl Iterator<Item = &'m Arc<Container>> {
-    let valid = !prefix.is_empty() && prefix.len() <= 64 && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let valid =
+        !prefix.is_empty() && prefix.len() <= 64 && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let low = format!("{prefix:0<64}").parse().ok().filter(|_| valid);
     let high = format!("{prefix:f<64}").parse().ok().filter(|_| valid);
     let bounds: Option<(Bound<Id>, Bound<Id>)> = low.zip(high).map(|(l, h)| (Bound::Included(l), Bound::Included(h)));

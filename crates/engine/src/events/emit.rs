@@ -48,7 +48,7 @@ impl Engine {
     /// The engine's own event.
     pub(crate) fn daemon_event(&self, action: &str) {
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        self.events.publish(Kind::Daemon, action, &self.engine_id, attributes(&[("name", &name)]));
+        self.events.publish(Kind::Daemon, action, &self.id, attributes(&[("name", &name)]));
     }
 
     /// The end of a prune of things of this kind.

@@ -51,7 +51,7 @@ impl Engine {
     /// Opens a stream of events.
     pub fn events(&self, options: EventsOptions) -> Result<EventStream> {
         let host = host_name();
-        self.events.open(options, [self.engine_id.clone(), host])
+        self.events.open(options, [self.id.clone(), host])
     }
 }
 

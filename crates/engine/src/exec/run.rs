@@ -5,7 +5,7 @@ use crate::Engine;
 use crate::container::Container;
 use crate::readiness;
 use crate::stream::{End, HEADER, Input, STDERR, STDOUT, frame, header, pump_input};
-use gantry_model::Result;
+use gantry_model::{Error, Result};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::future::pending;
 use std::io;
@@ -59,6 +59,16 @@ impl Drop for ExecRun {
 }
 
 impl ExecRun {
+    /// Starts the process for nobody.
+    pub(crate) async fn detached(self) -> Result<()> {
+        if self.exec.request.tty {
+            let terminal = self.open_terminal().await?;
+            self.watch_terminal(terminal);
+            return Ok(());
+        }
+        self.engine.launch_exec(&self.container, &self.exec, None).await.map(drop)
+    }
+
     /// Starts the process and copies until it ended and its output is delivered.
     pub(crate) async fn run<C: AsyncRead + AsyncWrite + Unpin>(self, client: C) -> Result<()> {
         let (reader, mut writer) = tokio::io::split(client);
@@ -88,7 +98,9 @@ impl ExecRun {
         if end.is_err() {
             // The client has left. The process has not, and must not find its output closed.
             let state = self.exec.state.subscribe();
-            tokio::spawn(async move { copy_frames(&mut stdout, &mut stderr, state, &mut tokio::io::sink(), true).await });
+            tokio::spawn(
+                async move { copy_frames(&mut stdout, &mut stderr, state, &mut tokio::io::sink(), true).await },
+            );
         }
         end?;
         Ok(())
@@ -99,35 +111,42 @@ impl ExecRun {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let io = ExecIo { console_size: self.console_size, ..ExecIo::default() };
-        let master = match self.engine.launch_exec(&self.container, &self.exec, Some(&io)).await {
-            Ok(Some(master)) => Arc::new(master),
-            Ok(None) => return report(writer, b"the shim sent no terminal\r\n").await,
+        let terminal = match self.open_terminal().await {
+            Ok(terminal) => terminal,
             Err(e) => return report(writer, format!("{e}\r\n").as_bytes()).await,
         };
-        rustix::io::ioctl_fionbio(&*master, true).map_err(io::Error::from)?;
-        *self.exec.terminal.lock().unwrap_or_else(PoisonError::into_inner) = Some(master.clone());
-        let terminal = Arc::new(readiness::watch(master)?);
         let sink = self.exec.request.attach_stdin.then(|| Terminal(terminal.clone()));
         let input = pump_input(reader, Input { sink, detach: Some(self.exec.detach.clone()) });
         let output = copy_terminal(&terminal, self.exec.state.subscribe(), writer);
         let end = self.both(input, output).await;
-        let exec = self.exec.clone();
-        let close = move || *exec.terminal.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if matches!(end, Ok(End::Closed)) {
-            close();
+            close_terminal(&self.exec);
         } else {
-            // Without a master its terminal would hang up on the process, whose client has merely left.
-            let state = self.exec.state.subscribe();
-            tokio::spawn(async move {
-                drop(copy_terminal(&terminal, state, &mut tokio::io::sink()).await);
-                close();
-            });
+            self.watch_terminal(terminal);
         }
         if end? == End::Detached {
             self.engine.exec_event(&self.container, &self.exec, "exec_detach", &[]);
         }
         Ok(())
+    }
+
+    /// Starts the process with a terminal of its own, known to whoever resizes it.
+    async fn open_terminal(&self) -> Result<Master> {
+        let io = ExecIo { console_size: self.console_size, ..ExecIo::default() };
+        let master = self.engine.launch_exec(&self.container, &self.exec, Some(&io)).await?;
+        let master = Arc::new(master.ok_or_else(|| Error::internal("the shim sent no terminal"))?);
+        rustix::io::ioctl_fionbio(&*master, true).map_err(io::Error::from)?;
+        *self.exec.terminal.lock().unwrap_or_else(PoisonError::into_inner) = Some(master.clone());
+        Ok(Arc::new(readiness::watch(master)?))
+    }
+
+    /// Reads on for nobody: without a master its terminal would hang up on the process.
+    fn watch_terminal(&self, terminal: Master) {
+        let exec = self.exec.clone();
+        tokio::spawn(async move {
+            drop(copy_terminal(&terminal, exec.state.subscribe(), &mut tokio::io::sink()).await);
+            close_terminal(&exec);
+        });
     }
 
     /// Runs both directions; the output's end, a failed client or a detach ends the session.
@@ -170,6 +189,10 @@ impl ExecRun {
         }
         Ok((ours, theirs))
     }
+}
+
+fn close_terminal(exec: &Exec) {
+    *exec.terminal.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 async fn report<W: AsyncWrite + Unpin>(client: &mut W, text: &[u8]) -> Result<()> {
@@ -317,10 +340,7 @@ impl AsyncWrite for Terminal {
         }
     }
 
-    fn poll_flush(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
+    fn poll_flush(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
     }
 

@@ -21,7 +21,7 @@ pub enum ExecStarted {
     /// It runs, nobody listens.
     Detached,
     /// The process starts when the session runs, so that the client's connection is ready first.
-    Attached(AttachSession),
+    Attached(Box<AttachSession>),
 }
 
 impl Engine {
@@ -34,15 +34,14 @@ impl Engine {
             .ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))?;
         check_running(&container)?;
         exec.claim()?;
-        if request.detach {
-            let (engine, started) = (self.arc(), exec.clone());
-            self.detached(move |_| async move { engine.launch_exec(&container, &started, None).await.map(drop) }).await?;
-            return Ok(ExecStarted::Detached);
-        }
         let tty = exec.request.tty;
         let console_size = request.console_size.or(exec.request.console_size);
         let run = ExecRun { engine: self.arc(), container, exec, console_size, raw: request.tty };
-        Ok(ExecStarted::Attached(AttachSession { tty, kind: Kind::Exec(Box::new(run)) }))
+        if request.detach {
+            self.detached(move |_| run.detached()).await?;
+            return Ok(ExecStarted::Detached);
+        }
+        Ok(ExecStarted::Attached(Box::new(AttachSession { tty, kind: Kind::Exec(Box::new(run)) })))
     }
 
     /// Asks the shim to run the process. The answer carries the terminal if there is one.
@@ -61,9 +60,8 @@ impl Engine {
     }
 
     async fn ask_shim(&self, container: &Container, exec: &Exec, io: Option<&ExecIo>) -> Result<Option<OwnedFd>> {
-        let link = container
-            .shim()
-            .ok_or_else(|| Error::conflict(format!("Container {} is not running", container.id)))?;
+        let link =
+            container.shim().ok_or_else(|| Error::conflict(format!("Container {} is not running", container.id)))?;
         let spec = super::plan::process(self, &container.read(), &exec.request, io.and_then(|io| io.console_size))?;
         let plan = memfd::sealed("exec", &gantry_runtime::spec::encode(&spec)?)?;
         let mut fds = vec![plan.as_fd()];

@@ -172,6 +172,8 @@ pub(crate) fn failure_error(failure: &Failure) -> Error {
     let message = failure.message.clone();
     match failure.stage {
         Stage::Setup | Stage::State => Error::internal(message),
-        Stage::Mount | Stage::User | Stage::WorkingDir | Stage::NotFound | Stage::NotExecutable => Error::invalid(message),
+        Stage::Mount | Stage::User | Stage::WorkingDir | Stage::NotFound | Stage::NotExecutable => {
+            Error::invalid(message)
+        }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) enum Kind {
         engine: Arc<Engine>,
         container: Arc<Container>,
         /// The log so far (`logs=1`), sent first.
-        replay: Option<LogStream>,
+        replay: Option<Box<LogStream>>,
         /// The live stream (`stream=1`).
         live: Option<UnixStream>,
         /// Forward the client's input.
@@ -53,7 +53,7 @@ impl AttachSession {
             Kind::Container { engine, container, replay, live, stdin, detach } => {
                 let (reader, mut writer) = tokio::io::split(client);
                 if let Some(replay) = replay {
-                    send_log(replay, &mut writer).await?;
+                    send_log(*replay, &mut writer).await?;
                 }
                 if let Some(live) = live {
                     let end = copy(live, reader, &mut writer, stdin, detach).await?;

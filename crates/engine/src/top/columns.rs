@@ -132,7 +132,9 @@ pub(super) fn parse(args: &str) -> Result<Vec<Column>> {
                 }
                 'f' if dashed => preset = Some(FULL),
                 'u' => preset = Some(BSD_USER),
-                'e' | 'A' | 'a' | 'x' | 'w' | 'f' | 'd' => preset = preset.or(Some(if dashed { SHORT } else { BSD_SHORT })),
+                'e' | 'A' | 'a' | 'x' | 'w' | 'f' | 'd' => {
+                    preset = preset.or(Some(if dashed { SHORT } else { BSD_SHORT }));
+                }
                 _ => return Err(unsupported(word)),
             }
         }
@@ -157,7 +159,9 @@ fn parse_list(list: &str) -> Result<Vec<Column>> {
 fn parse_name(text: &str) -> Result<Column> {
     let (name, title) = text.split_once('=').map_or((text, None), |(name, title)| (name, Some(title)));
     let known = NAMES.iter().find(|(known, ..)| *known == name).ok_or_else(|| {
-        Error::internal(format!("Error running ps: exit status 1: error: unknown user-defined format specifier \"{name}\""))
+        Error::internal(format!(
+            "Error running ps: exit status 1: error: unknown user-defined format specifier \"{name}\""
+        ))
     })?;
     Ok(Column { field: known.2, title: title.unwrap_or(known.1).to_owned() })
 }

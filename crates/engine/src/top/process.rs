@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use time::macros::format_description;
-use time::{OffsetDateTime, Duration};
+use time::{Duration, OffsetDateTime};
 
 /// One process.
 #[derive(Debug, Clone, Default)]

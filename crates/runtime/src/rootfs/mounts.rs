@@ -138,7 +138,7 @@ fn refuse_in_proc(path: &Path, source: BorrowedFd<'_>, target: BorrowedFd<'_>) -
         return Ok(());
     }
     if (path.starts_with("/proc") || is_proc(target)?) && !COVERABLE.iter().any(|known| path == Path::new(known)) {
-        return Err(io::Error::other(format!("{path:?} cannot be mounted because it is inside /proc")));
+        return Err(io::Error::other(format!("\"{}\" cannot be mounted because it is inside /proc", path.display())));
     }
     Ok(())
 }
