@@ -41,10 +41,6 @@ impl Engine {
             self.detached(move |_| run.detached()).await?;
             return Ok(ExecStarted::Detached);
         }
-        if request.detach {
-            self.detached(move |_| run.detached()).await?;
-            return Ok(ExecStarted::Detached);
-        }
         Ok(ExecStarted::Attached(Box::new(AttachSession { tty, kind: Kind::Exec(Box::new(run)) })))
     }
 
