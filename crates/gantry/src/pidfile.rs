@@ -78,7 +78,11 @@ impl RootLock {
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
                 let _ = file.read_to_string(&mut holder);
-                bail!("the data-root {} is in use by another daemon (pid {})", root.display(), holder.trim());
+                if holder.trim() == std::process::id().to_string() || living(&path).is_some() {
+                    bail!("the data-root {} is in use by another daemon (pid {})", root.display(), holder.trim());
+                }
+                // Killed while it started a shim: the child has the descriptor until it executes its program, at once.
+                flock(&file, FlockOperation::LockExclusive).with_context(|| format!("locking {}", path.display()))?;
             }
             Err(e) => bail!("locking {}: {e}", path.display()),
         }
@@ -123,5 +127,19 @@ mod tests {
         assert!(error.contains(&format!("in use by another daemon (pid {})", std::process::id())), "{error}");
         drop(lock);
         RootLock::take(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn waits_for_what_a_killed_daemon_was_just_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        // No process has this pid; a child that has not executed its program yet holds the lock on.
+        std::fs::write(&path, "2147483646").unwrap();
+        let inherited = File::open(&path).unwrap();
+        flock(&inherited, FlockOperation::LockExclusive).unwrap();
+        let root = dir.path().to_path_buf();
+        let next = std::thread::spawn(move || RootLock::take(&root).map(drop));
+        drop(inherited);
+        next.join().unwrap().unwrap();
     }
 }
