@@ -1,5 +1,6 @@
 """Starts and stops the engines that are compared, each in a network namespace and on roots of its own."""
 
+import glob
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ class Engine:
             file.write("{}")
         roots = [
             "--config-file", config, "-H", f"unix://{self.socket}", "--data-root", f"{self.dir}/data", "--exec-root", f"{self.dir}/exec",
-            "--pidfile", f"{self.dir}/pid",
+            "--pidfile", f"{self.dir}/pid", "--cgroup-parent", self._cgroup(),
         ]
         self._log = open(f"{self.dir}/log", "wb")
         # Bridges and firewall rules stay in a network namespace of their own, mounts go with a mount namespace.
@@ -46,6 +47,9 @@ class Engine:
                     with open(f"{self.dir}/log", "rb") as log:
                         raise SystemExit(f"{self.name} did not start:\n{log.read()[-2000:].decode(errors='replace')}")
                 time.sleep(0.02)
+
+    def _cgroup(self):
+        return "/" + os.path.basename(self.dir)
 
     def api(self):
         return Api(self.socket)
@@ -79,6 +83,9 @@ class Engine:
             except ProcessLookupError:
                 pass
         self._log.close()
+        for cgroup in [*glob.glob(f"/sys/fs/cgroup/*{self._cgroup()}"), f"/sys/fs/cgroup{self._cgroup()}"]:
+            if os.path.isdir(cgroup):
+                os.rmdir(cgroup)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

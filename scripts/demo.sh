@@ -26,6 +26,9 @@ stop() {
         # The pid file goes when the engine does.
         for _ in $(seq 100); do [ -e "/proc/$pid" ] || break; sleep 0.1; done
     fi
+    for cgroup in /sys/fs/cgroup/gantry-demo /sys/fs/cgroup/*/gantry-demo; do
+        [ ! -d "$cgroup" ] || rmdir "$cgroup" || true
+    done
     rm -rf "$root" "$run"
 }
 
@@ -77,7 +80,7 @@ start() {
     mkdir -p "$root" "$run"
     bold "An engine of its own: state in $root, socket $socket, log $log"
     "$here/dist/gantry" daemon --data-root "$root" --exec-root "$run/exec" --pidfile "$pidfile" \
-        --config-file /dev/null --host "unix://$socket" </dev/null >"$log" 2>&1 &
+        --cgroup-parent /gantry-demo --config-file /dev/null --host "unix://$socket" </dev/null >"$log" 2>&1 &
     engine=$!
     curl -s --retry 100 --retry-delay 0 --retry-max-time 20 --retry-all-errors --unix-socket "$socket" \
         http://localhost/_ping >/dev/null 2>&1 || true
