@@ -91,13 +91,11 @@ impl Engine {
     /// Sends a signal to the init process and says so; an end that came first is what was wanted.
     pub(crate) async fn send_signal(&self, container: &Container, signal: i32) -> Result<()> {
         let Some(link) = container.shim() else { return Ok(()) };
-        let sent = link.perform(RequestBody::Signal { target: Target::Init, signal }, &[]).await;
-        match sent {
-            Err(e) if !matches!(e.kind(), ErrorKind::Conflict | ErrorKind::Unavailable) => return Err(e),
-            Err(_) => return Ok(()),
-            Ok(()) => {}
-        }
+        // Before the signal: the end it brings about is told by another task, and comes second.
         self.container_event(container, "kill", &[("signal", &signal.to_string())]);
-        Ok(())
+        match link.perform(RequestBody::Signal { target: Target::Init, signal }, &[]).await {
+            Err(e) if !matches!(e.kind(), ErrorKind::Conflict | ErrorKind::Unavailable) => Err(e),
+            _ => Ok(()),
+        }
     }
 }

@@ -4,11 +4,11 @@ use crate::Engine;
 use crate::container::Record;
 use crate::plan::{caps, env, rlimits};
 use gantry_api_types::ExecCreateRequest;
-use gantry_model::Result;
+use gantry_model::{Error, Result};
 use gantry_runtime::spec::ProcessSpec;
 
 /// The process: the container's user, environment, directory and privileges unless the request says
-/// otherwise. It gets the same seccomp filter as the init process, except with `Privileged`.
+/// otherwise. It gets the same seccomp filter as the init process.
 pub(super) fn process(
     engine: &Engine,
     record: &Record,
@@ -24,6 +24,7 @@ pub(super) fn process(
     let chosen = |own: &str, containers: &str| if own.is_empty() { containers.to_owned() } else { own.to_owned() };
     let cwd = match chosen(&request.working_dir, &config.working_dir) {
         dir if dir.is_empty() => "/".into(),
+        dir if !dir.starts_with('/') => return Err(Error::invalid("Cwd must be an absolute path")),
         dir => dir.into(),
     };
     Ok(ProcessSpec {
@@ -36,7 +37,8 @@ pub(super) fn process(
         capabilities: if request.privileged { caps::privileged()? } else { caps::granted(host)? },
         no_new_privileges: crate::plan::no_new_privileges(engine, host),
         rlimits: rlimits::of_container(host, &engine.config.default_ulimits)?,
-        seccomp: !request.privileged && !host.privileged,
+        // As runc: all capabilities, and still the container's filter. Of an unconfined one there is none.
+        seccomp: !crate::plan::seccomp::of_container(engine, host)?.is_empty(),
         tty: request.tty,
         console_size: console_size.map_or((0, 0), |[height, width]| (clamp(height), clamp(width))),
     })

@@ -62,7 +62,8 @@ impl Engine {
     async fn ask_shim(&self, container: &Container, exec: &Exec, io: Option<&ExecIo>) -> Result<Option<OwnedFd>> {
         let link =
             container.shim().ok_or_else(|| Error::conflict(format!("Container {} is not running", container.id)))?;
-        let spec = super::plan::process(self, &container.read(), &exec.request, io.and_then(|io| io.console_size))?;
+        let spec = super::plan::process(self, &container.read(), &exec.request, io.and_then(|io| io.console_size))
+            .map_err(|e| e.context("OCI runtime exec failed: exec failed"))?;
         let plan = memfd::sealed("exec", &gantry_runtime::spec::encode(&spec)?)?;
         let mut fds = vec![plan.as_fd()];
         let null;
