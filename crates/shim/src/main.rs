@@ -61,7 +61,9 @@ fn run() -> io::Result<()> {
     let listener = inherited::take(spawn_fd::LISTENER)?;
     let files =
         PlanFiles::new(File::from(inherited::take(spawn_fd::PLAN)?), File::from(inherited::take(spawn_fd::SECCOMP)?));
-    // Descriptors that are only held (reserved ports) stay open here, and nowhere else.
+    // Reserved host ports, which are the container's as long as it runs.
+    let held: Vec<_> = (spawn_fd::FIRST_HELD..).map_while(|number| inherited::take(number).ok()).collect();
+    // Nothing stays open beyond this process.
     process::close_on_exec_from(spawn_fd::LISTENER)?;
     // Ignored by the parent, and inherited, it would have the kernel reap our children.
     signals::default(libc::SIGCHLD)?;
@@ -83,6 +85,8 @@ fn run() -> io::Result<()> {
             Farewell { poller, connections, clients: Clients::default(), ending }
         }
     };
+    // Before anybody hears of the end: whoever starts the container again at once publishes the same ports.
+    drop(held);
     farewell.run();
     Ok(())
 }
