@@ -22,6 +22,7 @@ class Worker(threading.Thread):
         self.api = Client(engine.socket, "1.41")
         self.number = number
         self.confirmed = {}  # id -> "created", "running" or "removing"
+        self.made = 0
         self.ended = threading.Event()
 
     def run(self):
@@ -43,6 +44,7 @@ class Worker(threading.Thread):
             return
         id = made.json["Id"]
         self.confirmed[id] = "created"
+        self.made += 1
         path = f"/containers/{id}"
         if self.random.random() < 0.2:
             return
@@ -145,6 +147,7 @@ def test_kill_at_random_moments(own_engine, request):
     mounts, rules = engine.sandbox.mounts(), engine.sandbox.ruleset()
     kept = files(engine)
     seen = [0, 0]
+    made = 0
     deadline = time.monotonic() + 240
     for turn in range(rounds):
         workers = [Worker(engine, n, chance.random()) for n in range(WORKERS)]
@@ -157,6 +160,7 @@ def test_kill_at_random_moments(own_engine, request):
         for worker in workers:
             worker.join(25)
             assert not worker.is_alive(), "a client hangs although the daemon is dead"
+        made += sum(worker.made for worker in workers)
         engine.start()
         engine.recorder.drain()
         check(engine, workers, steadies, pids)
@@ -173,6 +177,7 @@ def test_kill_at_random_moments(own_engine, request):
             wait_until(lambda: files(engine) == kept, what=f"files as before: {sorted(files(engine) ^ kept)[:5]}")
         if time.monotonic() > deadline:
             pytest.fail(f"{turn + 1} rounds took 240 s")
+    assert made > rounds, f"{made} containers in {rounds} rounds are no work to interrupt"
     for container in steadies:
         container.kill()
         assert container.wait() == 137
