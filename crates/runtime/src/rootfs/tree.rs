@@ -31,8 +31,8 @@ pub(crate) fn new_filesystem(kind: &str, options: &[&str]) -> io::Result<OwnedFd
 }
 
 /// The kernel's own words about a failed configuration, if it has any.
-pub(crate) fn explain(context: &OwnedFd, errno: rustix::io::Errno) -> io::Error {
-    let plain = io::Error::from(errno);
+pub(crate) fn explain(context: &OwnedFd, error: impl Into<io::Error>) -> io::Error {
+    let plain = error.into();
     let mut text = [0; 512];
     match rustix::io::read(context, &mut text[..]) {
         Ok(n) if n > 2 => {
