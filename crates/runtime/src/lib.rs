@@ -11,6 +11,7 @@ mod child;
 pub mod container;
 pub mod exec;
 pub mod failure;
+pub mod fuzzing;
 mod init;
 pub mod overlay;
 mod rootfs;

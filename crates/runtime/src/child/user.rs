@@ -94,7 +94,7 @@ fn find_group(group: &str, wanted: &str) -> Result<u32> {
     found.map_or_else(|| number("group", "group", wanted), |(_, gid, _)| Ok(gid))
 }
 
-fn resolve_in(passwd: &str, group: &str, spec: &str, additional: &[String]) -> Result<Identity> {
+pub(crate) fn resolve_in(passwd: &str, group: &str, spec: &str, additional: &[String]) -> Result<Identity> {
     let mut parts = spec.split(':');
     let (user_part, group_part) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let numeric = user_part.parse::<i64>().ok();
