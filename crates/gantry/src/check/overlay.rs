@@ -21,7 +21,7 @@ pub(super) fn look() -> Finding {
         Ok(true) => Finding::present("overlayfs", "with any number of layers (lowerdir+)"),
         // The names of all layers then go through one string of 255 bytes.
         Ok(false) => {
-            Finding::absent("overlayfs lowerdir+", "images of more than two or three layers do not start (Linux 6.5)")
+            Finding::absent("overlayfs lowerdir+", "images of more than about fifteen layers do not start (Linux 6.5)")
         }
         Err(error) => {
             let parent = place.parent().unwrap_or(Path::new("/")).display();
