@@ -348,7 +348,8 @@ def test_concurrent_starts_of_one(engine):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(results) == [204] + [304] * 7
+    # 20.10 now and then lets two win.
+    assert sorted(results) == [204] + [304] * 7 or engine.is_reference and set(results) == {204, 304}
 
 
 def test_concurrent_creates_of_one_name(engine):
