@@ -414,6 +414,15 @@ def test_ipc_private_and_host(engine):
     assert "/dev/shm" not in engine.output(["cat", "/proc/self/mountinfo"], host={"IpcMode": "none"})
 
 
+def test_ipc_of_another_container_shares_its_memory(engine):
+    first = engine.start_container("echo shared > /dev/shm/note; exec sleep 1000", host={"IpcMode": "shareable"})
+    wait_until(lambda: first.exec(["cat", "/dev/shm/note"])[1] == "shared\n")
+    second = engine.start_container(host={"IpcMode": f"container:{first.id}"})
+    assert second.exec(["cat", "/dev/shm/note"])[1] == "shared\n"
+    assert second.exec("echo back > /dev/shm/answer")[0] == 0
+    assert first.exec(["cat", "/dev/shm/answer"])[1] == "back\n"
+
+
 def test_ipc_private_cannot_be_joined(engine):
     first = engine.start_container(host={"IpcMode": "private"})
     second = engine.create(host={"IpcMode": f"container:{first.id}"})

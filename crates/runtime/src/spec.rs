@@ -201,6 +201,13 @@ pub enum MountSource {
     },
     /// The cgroup hierarchy (v1: a tmpfs with one bind for each controller; v2: cgroup2).
     Cgroup,
+    /// The `/dev/shm` of the running container whose IPC namespace is shared: its init process.
+    SharedMemoryOf {
+        /// Pid in the daemon's pid namespace.
+        pid: u32,
+        /// Clock ticks after boot.
+        start_time: u64,
+    },
 }
 
 /// Per-mount flags.

@@ -71,7 +71,7 @@ pub(crate) fn build(engine: &Engine, record: &Record, context: &StartContext) ->
             target: dirs.merged(),
             readonly: host.readonly_rootfs,
         },
-        mounts: mounts::of_container(engine, record, &file_dirs)?,
+        mounts: mounts::of_container(engine, record, &file_dirs, &namespaces.ipc)?,
         devices,
         masked_paths: paths(host.masked_paths.as_deref()),
         readonly_paths: paths(host.readonly_paths.as_deref()),

@@ -6,7 +6,7 @@ use crate::container::{Dirs, Record};
 use gantry_api_types::{HostConfig, Mount as Asked, MountPoint};
 use gantry_model::error::Context;
 use gantry_model::{Error, Result};
-use gantry_runtime::spec::{Mount, MountFlags, MountSource, Propagation};
+use gantry_runtime::spec::{Mount, MountFlags, MountSource, Namespace, Propagation};
 use gantry_volumes::DriverMount;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
@@ -16,7 +16,7 @@ const HARMLESS: MountFlags =
     MountFlags { readonly: false, nosuid: true, nodev: true, noexec: true, noatime: false, strictatime: false };
 
 /// The mounts in the order in which they are made: a parent before what lies below it.
-pub(crate) fn of_container(engine: &Engine, record: &Record, dirs: &Dirs) -> Result<Vec<Mount>> {
+pub(crate) fn of_container(engine: &Engine, record: &Record, dirs: &Dirs, ipc: &Namespace) -> Result<Vec<Mount>> {
     let mut users = Vec::new();
     for point in &record.mounts {
         users.push(of_point(engine, record, point)?);
@@ -24,7 +24,7 @@ pub(crate) fn of_container(engine: &Engine, record: &Record, dirs: &Dirs) -> Res
     for (target, options) in record.host_config.tmpfs.iter().flatten() {
         users.push(tmpfs::mount_of(&clean(target), options)?);
     }
-    let mut all = defaults(&record.host_config);
+    let mut all = defaults(&record.host_config, ipc);
     let taken = |target: &Path| users.iter().any(|m| m.target == target);
     // A mount of the user's on /dev replaces ours, with everything below it.
     let no_dev = taken(Path::new("/dev"));
@@ -47,7 +47,7 @@ fn make_readonly(mounts: &mut [Mount]) {
     }
 }
 
-fn defaults(host: &HostConfig) -> Vec<Mount> {
+fn defaults(host: &HostConfig, ipc: &Namespace) -> Vec<Mount> {
     let readonly = MountFlags { readonly: !host.privileged, ..HARMLESS };
     let dev = MountFlags { nosuid: true, strictatime: true, ..MountFlags::default() };
     let pts = MountFlags { nosuid: true, noexec: true, ..MountFlags::default() };
@@ -59,10 +59,14 @@ fn defaults(host: &HostConfig) -> Vec<Mount> {
         mount(MountSource::Cgroup, Path::new("/sys/fs/cgroup"), readonly),
         fs("mqueue", "/dev/mqueue", &[], HARMLESS),
     ];
-    match host.ipc_mode.as_str() {
-        "none" => {}
-        "host" => {
-            all.push(bind(Path::new("/dev/shm"), Path::new("/dev/shm"), MountFlags::default()));
+    let shm = Path::new("/dev/shm");
+    match (host.ipc_mode.as_str(), ipc) {
+        ("none", _) => {}
+        (_, Namespace::Of { pid, start_time }) => {
+            all.push(mount(MountSource::SharedMemoryOf { pid: *pid, start_time: *start_time }, shm, HARMLESS));
+        }
+        ("host", _) => {
+            all.push(bind(shm, shm, MountFlags::default()));
         }
         _ => {
             let size = format!("size={}", host.shm_size);
@@ -214,18 +218,18 @@ mod tests {
     #[test]
     fn default_mounts() {
         let host = HostConfig { ipc_mode: "private".into(), shm_size: 1 << 20, ..HostConfig::default() };
-        let all = defaults(&host);
+        let all = defaults(&host, &Namespace::New);
         let at = |target: &str| all.iter().find(|m| m.target == Path::new(target)).unwrap();
         assert!(at("/sys").flags.readonly && at("/sys/fs/cgroup").flags.readonly && !at("/proc").flags.readonly);
         assert_eq!(
             at("/dev/shm").source,
             MountSource::Fs { kind: "tmpfs".into(), options: vec!["mode=1777".into(), "size=1048576".into()] }
         );
-        let privileged = defaults(&HostConfig { privileged: true, ..HostConfig::default() });
+        let privileged = defaults(&HostConfig { privileged: true, ..HostConfig::default() }, &Namespace::New);
         assert!(privileged.iter().all(|m| !m.flags.readonly));
-        let none = defaults(&HostConfig { ipc_mode: "none".into(), ..HostConfig::default() });
+        let none = defaults(&HostConfig { ipc_mode: "none".into(), ..HostConfig::default() }, &Namespace::New);
         assert!(!none.iter().any(|m| m.target == Path::new("/dev/shm")));
-        let host = defaults(&HostConfig { ipc_mode: "host".into(), ..HostConfig::default() });
+        let host = defaults(&HostConfig { ipc_mode: "host".into(), ..HostConfig::default() }, &Namespace::New);
         assert_eq!(host.iter().filter(|m| m.target == Path::new("/dev/mqueue")).count(), 1);
     }
 

@@ -5,7 +5,9 @@ use super::{cgroup_mounts, tree};
 use crate::cgroup::Cgroup;
 use crate::failure::{Failure, OrFail, Result, Stage};
 use crate::spec::{Mount, MountSource, Namespace, Plan};
+use gantry_linux::process::setns;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -26,6 +28,10 @@ pub(crate) fn take_sources(plan: &Plan, cgroup: &Cgroup) -> Result<Vec<Source>> 
                 Source::Cgroup(cgroup_mounts::take(cgroup, own).or_fail(Stage::Mount, || "take the cgroup mounts")?)
             }
             MountSource::Fs { .. } => Source::New,
+            MountSource::SharedMemoryOf { pid, start_time } => Source::Bind(
+                take_shared_memory(*pid, *start_time)
+                    .or_fail(Stage::Mount, || "take the other container's /dev/shm")?,
+            ),
         });
     }
     Ok(sources)
@@ -46,6 +52,25 @@ fn take_bind(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
     tree::clone_tree(fd.as_fd(), recursive)
 }
 
+/// A clone of another container's `/dev/shm`, which only a member of its mount namespace can make. The
+/// process comes back to its own namespace, and with it to that namespace's root.
+fn take_shared_memory(pid: u32, start_time: u64) -> io::Result<OwnedFd> {
+    let own = File::open("/proc/self/ns/mnt")?;
+    let theirs = File::open(format!("/proc/{pid}/ns/mnt"))?;
+    // The descriptor first, then the check that it is of the process that is meant.
+    if crate::container::start_time(pid)? != start_time {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    setns(theirs.as_fd(), libc::CLONE_NEWNS)?;
+    // That root is the other container's: a link there must not choose what is shared.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let taken = openat2(CWD, "/dev/shm", flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+        .map_err(io::Error::from)
+        .and_then(|fd| tree::clone_tree(fd.as_fd(), false));
+    setns(own.as_fd(), libc::CLONE_NEWNS)?;
+    taken
+}
+
 /// Attaches every mount below the root.
 pub(crate) fn attach_all(root: &Root, mounts: &[Mount], sources: Vec<Source>) -> Result<()> {
     for (mount, source) in mounts.iter().zip(sources) {
@@ -60,6 +85,7 @@ fn failure(mount: &Mount, error: &io::Error) -> Failure {
         MountSource::Bind { path, .. } => path.display().to_string(),
         MountSource::Fs { kind, .. } => kind.clone(),
         MountSource::Cgroup => "cgroup".to_owned(),
+        MountSource::SharedMemoryOf { .. } => "/dev/shm".to_owned(),
     };
     let mut failure = Failure::os(Stage::Mount, format!("error mounting {what:?} to rootfs at {target:?}"), error);
     if error.raw_os_error() == Some(libc::ENOTDIR) {
@@ -76,6 +102,7 @@ fn attach(root: &Root, mount: &Mount, source: Source) -> io::Result<()> {
         (Source::Bind(tree), MountSource::Bind { recursive_readonly, .. }) => {
             bind(root, mount, &tree, *recursive_readonly)
         }
+        (Source::Bind(tree), MountSource::SharedMemoryOf { .. }) => bind(root, mount, &tree, false),
         (Source::Cgroup(sources), _) => cgroup_mounts::attach(root, mount, sources),
         (_, MountSource::Fs { kind, options }) => filesystem(root, mount, kind, options),
         // `take_sources` makes a source of the mount's own kind.
