@@ -86,16 +86,17 @@ impl LogReader {
     }
 
     fn begin_with(&mut self, entries: &[Entry]) -> io::Result<()> {
-        if !self.options.follow
-            && let Some(newest) = entries.last()
-        {
-            self.stop = Some((newest.inode, fs::metadata(&newest.path)?.len()));
-        }
         self.input = match (self.options.tail, entries.first()) {
             (Some(lines), _) => tail::open(entries, lines)?,
             (None, Some(oldest)) => Some(Input::open(oldest)?),
             (None, None) => None,
         };
+        // After the tail was found: the log grows meanwhile, and an end before the tail would show nothing.
+        if !self.options.follow
+            && let Some(newest) = entries.last()
+        {
+            self.stop = Some((newest.inode, fs::metadata(&newest.path)?.len()));
+        }
         self.limit_input();
         Ok(())
     }
