@@ -167,6 +167,18 @@ impl Reference {
         Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
     }
 
+    /// The same name with this digest instead of its own tag and digest.
+    #[must_use]
+    pub fn with_digest(&self, digest: Digest) -> Self {
+        Self { tag: None, digest: Some(digest), ..self.clone() }
+    }
+
+    /// The name without tag and digest.
+    #[must_use]
+    pub fn name_only(&self) -> Self {
+        Self { tag: None, digest: None, ..self.clone() }
+    }
+
     fn suffixed(&self, mut text: String) -> String {
         for (separator, part) in [(':', self.tag()), ('@', self.digest().map(Digest::as_str))] {
             if let Some(part) = part {
