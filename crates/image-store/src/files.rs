@@ -1,6 +1,6 @@
 //! Where blobs and layers lie, and temporary files that vanish unless they are published.
 //!
-//! `images/` is an OCI image layout with the blobs as they came; `layers/<chain id>/diff` is a layer's directory for
+//! `images/` is an OCI image layout with the blobs as they came; `layers/<diff id>/diff` is a layer's directory for
 //! overlayfs. What is being made lies under a temporary name on the same file system until it is complete.
 
 use gantry_model::{Digest, Error, Id, Result, error::Context};
@@ -21,7 +21,7 @@ impl Files {
     /// The files below `data_root`; what an earlier process left unfinished is removed.
     pub(crate) fn open(data_root: &Path) -> Result<Self> {
         let files = Self { images: data_root.join("images"), layers: data_root.join("layers") };
-        for directory in [files.images.join("blobs/sha256"), files.ingest(), files.layers.clone()] {
+        for directory in [files.images.join("blobs/sha256"), files.ingest(), files.partials(), files.layers.clone()] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o710).create(&directory);
             made.map_err(Error::from).context(format_args!("cannot make {}", directory.display()))?;
         }
@@ -40,11 +40,51 @@ impl Files {
     }
 
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
-        self.images.join("blobs/sha256").join(digest.hex())
+        self.blob_named(digest.hex())
     }
 
-    pub(crate) fn layer(&self, chain_id: &Digest) -> PathBuf {
-        self.layers.join(chain_id.hex())
+    pub(crate) fn blob_named(&self, hex: &str) -> PathBuf {
+        self.images.join("blobs/sha256").join(hex)
+    }
+
+    /// The size of a blob that is there.
+    pub(crate) fn blob_size(&self, digest: &Digest) -> Option<u64> {
+        fs::metadata(self.blob(digest)).ok().filter(fs::Metadata::is_file).map(|found| found.len())
+    }
+
+    /// A blob that has not arrived in full.
+    pub(crate) fn partial(&self, hex: &str) -> PathBuf {
+        self.partials().join(hex)
+    }
+
+    /// What of it is there.
+    pub(crate) fn journal(&self, hex: &str) -> PathBuf {
+        self.partials().join(format!("{hex}{JOURNAL}"))
+    }
+
+    /// Forgets how a blob arrived that an image has now.
+    pub(crate) fn forget_journal(&self, blob: &Digest) {
+        drop(fs::remove_file(self.journal(blob.hex())));
+    }
+
+    /// Hex names of the blobs that have not arrived in full; of some only the journal is there.
+    pub(crate) fn partial_names(&self) -> Result<impl Iterator<Item = String>> {
+        let stem = |name: String| name.strip_suffix(JOURNAL).map(str::to_owned).unwrap_or(name);
+        Ok(names(&self.partials())?.map(stem))
+    }
+
+    /// Bytes that the file system still has for us.
+    pub(crate) fn free(&self) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(&self.images)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    pub(crate) fn layer(&self, diff_id: &Digest) -> PathBuf {
+        self.layers.join(diff_id.hex())
+    }
+
+    pub(crate) fn has_layer(&self, diff_id: &Digest) -> bool {
+        self.layer(diff_id).join("diff").is_dir()
     }
 
     pub(crate) fn temporary_file(&self) -> Result<Temporary> {
@@ -80,12 +120,31 @@ impl Files {
     /// Takes a blob away; the space is freed when the result is dropped, which may take time.
     pub(crate) fn discard_blob(&self, hex: &str) -> Option<Temporary> {
         let path = self.ingest().join(Id::random().short());
-        discard(&self.images.join("blobs/sha256").join(hex), path)
+        discard(&self.blob_named(hex), path)
     }
 
     /// Takes a layer away; the space is freed when the result is dropped, which may take time.
     pub(crate) fn discard_layer(&self, hex: &str) -> Option<Temporary> {
         discard(&self.layers.join(hex), self.layers.join(format!("{TEMPORARY}{}", Id::random().short())))
+    }
+
+    /// Gives a layer the name of its archive. Where that is taken the directory is only retired: a container that was
+    /// started before may stand on it.
+    pub(crate) fn rename_layer(&self, name: &str, diff_id: &Digest, boot: &str) -> Result<()> {
+        let to = self.layer(diff_id);
+        let to = if to.exists() { self.retired(boot) } else { to };
+        let renamed = fs::rename(self.layers.join(name), &to).map_err(Error::from);
+        renamed.context(format_args!("cannot rename the layer {name}"))
+    }
+
+    /// A name for a layer's directory that stays until the machine restarts.
+    fn retired(&self, boot: &str) -> PathBuf {
+        self.layers.join(format!("{RETIRED}{boot}-{}", Id::random().short()))
+    }
+
+    /// Whether this is the name of a directory that was retired since the machine started.
+    pub(crate) fn is_retired(name: &str, boot: &str) -> bool {
+        name.strip_prefix(RETIRED).is_some_and(|rest| rest.starts_with(boot))
     }
 
     /// Replaces a small file of the image layout as a whole.
@@ -100,12 +159,18 @@ impl Files {
         File::open(&self.images)
     }
 
+    fn partials(&self) -> PathBuf {
+        self.images.join("partial")
+    }
+
     fn ingest(&self) -> PathBuf {
         self.images.join("ingest")
     }
 }
 
 const TEMPORARY: &str = "tmp-";
+const JOURNAL: &str = ".ranges";
+const RETIRED: &str = "old-";
 
 fn any(_: &str) -> bool {
     true

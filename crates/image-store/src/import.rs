@@ -6,7 +6,7 @@ use crate::{
     image::{Layer, chain_ids},
     layout,
     lease::Lease,
-    pipeline::{self, Plan},
+    pipeline::{self, Keep, Plan},
     records::ImageRecord,
 };
 use gantry_model::{Digest, Error, Reference, Result, Timestamp};
@@ -48,7 +48,7 @@ impl ImageStore {
         let directory = store.files.temporary_layer()?;
         let plan = Plan {
             known: None,
-            keep: Some(&blob.file().try_clone()?),
+            keep: Keep::Write(&blob.file().try_clone()?),
             extract: Some(&directory.path().join("diff")),
             limits: store.limits,
         };
@@ -70,14 +70,8 @@ impl ImageStore {
         let text = serde_json::to_string(&document).map_err(|e| Error::internal(e.to_string()))?;
         let id = ImageId::new(self.store_blob(text.as_bytes(), &mut lease)?);
         let manifest = layout::manifest(id.digest(), text.len() as u64, std::slice::from_ref(&layer));
-        let record = ImageRecord {
-            document: text,
-            parent: None,
-            manifest: self.store_blob(&manifest, &mut lease)?,
-            manifest_size: manifest.len() as u64,
-            layers: vec![layer],
-            unsynced: None,
-        };
+        let digest = self.store_blob(&manifest, &mut lease)?;
+        let record = ImageRecord::new(text, digest, manifest.len() as u64, vec![layer]);
         store.commit_image(&id, record, name.as_slice(), lease)?;
         Ok(id)
     }

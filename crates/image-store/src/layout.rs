@@ -24,6 +24,8 @@ pub(crate) struct Descriptor {
     #[serde(default)]
     pub(crate) size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) urls: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) annotations: Option<BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) platform: Option<Platform>,
@@ -62,7 +64,8 @@ pub(crate) struct Index {
 
 impl Descriptor {
     pub(crate) fn new(media_type: &str, digest: &Digest, size: u64) -> Self {
-        Self { media_type: media_type.to_owned(), digest: digest.clone(), size, annotations: None, platform: None }
+        let (media_type, digest) = (media_type.to_owned(), digest.clone());
+        Self { media_type, digest, size, urls: None, annotations: None, platform: None }
     }
 }
 

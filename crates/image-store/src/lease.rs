@@ -1,37 +1,76 @@
 //! Files that a running operation needs, so that no removal takes them away under it.
 
-use crate::{files::Temporary, store::Inner};
-use gantry_model::{Digest, Result};
-use std::sync::Arc;
+use crate::{ImageId, files::Temporary, records::ImageRecord, store::Inner};
+use gantry_model::{Digest, Error, Result, error::Context};
+use std::{fs, path::Path, sync::Arc};
 
 /// Counts uses of blobs and layers while it lives. What nobody needs after it is removed from disk: an operation that
 /// fails leaves nothing behind.
+#[derive(Debug)]
 pub(crate) struct Lease {
     store: Arc<Inner>,
     blobs: Vec<Digest>,
     layers: Vec<Digest>,
+    /// Blobs came from far away and are set aside rather than removed.
+    arriving: bool,
 }
 
 impl Lease {
     pub(crate) fn new(store: &Arc<Inner>) -> Self {
-        Self { store: store.clone(), blobs: Vec::new(), layers: Vec::new() }
+        Self::with(store, false)
+    }
+
+    /// A lease whose blobs become partial ones again if no image takes them.
+    pub(crate) fn arriving(store: &Arc<Inner>) -> Self {
+        Self::with(store, true)
+    }
+
+    fn with(store: &Arc<Inner>, arriving: bool) -> Self {
+        Self { store: store.clone(), blobs: Vec::new(), layers: Vec::new(), arriving }
     }
 
     /// Puts a finished blob into the store, unless it is there.
-    pub(crate) fn add_blob(&mut self, temporary: Temporary, digest: &Digest) -> Result<()> {
-        let mut state = self.store.write_state();
-        if !state.uses.blobs().contains(digest) {
-            temporary.publish(&self.store.files.blob(digest))?;
-        }
-        state.uses.blobs().add(digest);
-        self.blobs.push(digest.clone());
+    pub(crate) fn add_blob(&mut self, mut temporary: Temporary, digest: &Digest) -> Result<()> {
+        let size = temporary.file().metadata()?.len();
+        self.add_blob_file(temporary.path(), digest, size)?;
         Ok(())
     }
 
-    /// Uses a blob that is in the store; false when it is not.
-    pub(crate) fn use_blob(&mut self, digest: &Digest) -> bool {
+    /// Moves a finished blob into the store, or removes it where the store has it.
+    pub(crate) fn add_blob_file(&mut self, path: &Path, digest: &Digest, size: u64) -> Result<()> {
         let mut state = self.store.write_state();
-        let there = state.uses.blobs().contains(digest);
+        let used = state.uses.blobs().contains(digest);
+        let sound = used && state.is_sound(digest) && self.store.files.blob_size(digest) == Some(size);
+        if sound {
+            drop(fs::remove_file(path));
+        } else {
+            let to = self.store.files.blob(digest);
+            fs::rename(path, &to).map_err(Error::from).context(format_args!("cannot store {}", to.display()))?;
+        }
+        state.uses.blobs().add(digest);
+        self.blobs.push(digest.clone());
+        drop(state);
+        if used && !sound {
+            self.store.mended(digest);
+        }
+        Ok(())
+    }
+
+    /// Uses a blob that is in the store; false when it is not, or is known to be damaged.
+    pub(crate) fn use_blob(&mut self, digest: &Digest) -> bool {
+        self.use_blob_if(digest, |_| true)
+    }
+
+    /// The same, if it has this size.
+    pub(crate) fn use_sized_blob(&mut self, digest: &Digest, size: u64) -> bool {
+        self.use_blob_if(digest, |found| found == size)
+    }
+
+    fn use_blob_if(&mut self, digest: &Digest, fits: impl Fn(u64) -> bool) -> bool {
+        let mut state = self.store.write_state();
+        let there = state.uses.blobs().contains(digest)
+            && state.is_sound(digest)
+            && self.store.files.blob_size(digest).is_some_and(fits);
         if there {
             state.uses.blobs().add(digest);
             self.blobs.push(digest.clone());
@@ -40,30 +79,39 @@ impl Lease {
     }
 
     /// Puts an extracted layer into the store, unless it is there.
-    pub(crate) fn add_layer(&mut self, temporary: Temporary, chain_id: &Digest) -> Result<()> {
+    pub(crate) fn add_layer(&mut self, temporary: Temporary, diff_id: &Digest) -> Result<()> {
         let mut state = self.store.write_state();
-        if !state.uses.layers().contains(chain_id) {
-            temporary.publish(&self.store.files.layer(chain_id))?;
+        if !(state.uses.layers().contains(diff_id) && self.store.files.has_layer(diff_id)) {
+            temporary.publish(&self.store.files.layer(diff_id))?;
         }
-        state.uses.layers().add(chain_id);
-        self.layers.push(chain_id.clone());
+        state.uses.layers().add(diff_id);
+        self.layers.push(diff_id.clone());
         Ok(())
     }
 
     /// Uses a layer that is in the store; false when it is not.
-    pub(crate) fn use_layer(&mut self, chain_id: &Digest) -> bool {
+    pub(crate) fn use_layer(&mut self, diff_id: &Digest) -> bool {
         let mut state = self.store.write_state();
-        let there = state.uses.layers().contains(chain_id);
+        let there = state.uses.layers().contains(diff_id) && self.store.files.has_layer(diff_id);
         if there {
-            state.uses.layers().add(chain_id);
-            self.layers.push(chain_id.clone());
+            state.uses.layers().add(diff_id);
+            self.layers.push(diff_id.clone());
         }
         there
+    }
+
+    /// Uses everything that an image needs; false when something of it is missing or damaged.
+    pub(crate) fn use_record(&mut self, id: &ImageId, record: &ImageRecord) -> bool {
+        let documents = [(id.digest(), record.document.len() as u64), (&record.manifest, record.manifest_size)];
+        let blobs = documents.into_iter().chain(record.layers.iter().map(|layer| (&layer.blob, layer.blob_size)));
+        blobs.into_iter().all(|(blob, size)| self.use_sized_blob(blob, size))
+            && record.index.iter().all(|index| self.use_blob(&index.digest))
+            && record.layers.iter().all(|layer| self.use_layer(&layer.diff_id))
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.store.release(&self.blobs, self.layers.iter());
+        self.store.release(&self.blobs, self.layers.iter(), self.arriving);
     }
 }

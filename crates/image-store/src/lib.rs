@@ -4,9 +4,11 @@
 //! image exists from the moment its record is durable in the database; whatever is on disk without a record is swept
 //! at the next start.
 
+mod arrival;
 mod changes;
 mod compression;
 pub mod config;
+mod damage;
 pub mod extract;
 mod files;
 mod image;
@@ -14,6 +16,8 @@ mod import;
 mod layout;
 mod lease;
 mod load;
+mod manifest;
+mod partial;
 mod pipeline;
 mod records;
 mod recover;
@@ -26,11 +30,14 @@ mod sync;
 mod tag;
 pub mod tar;
 
+pub use arrival::{Arrival, Committed, ExtractFailure, Incoming, IncomingLayer, LayerLease, WantedLayer};
 pub use compression::Compression;
 pub use config::{HealthConfig, HistoryItem, ImageConfig, ImageDocument};
+pub use damage::BlobReader;
 pub use image::{Image, ImageId, Layer};
 pub use import::ImportOptions;
 pub use load::Loaded;
+pub use manifest::{ManifestBlob, StoredManifest};
 pub use remove::{Deleted, InUse, RemoveOptions, Users};
 pub use resolve::import_name;
 pub use save::SavePlan;

@@ -1,6 +1,6 @@
 //! What the state database holds about images.
 
-use crate::{Image, ImageDocument, ImageId, image::Layer};
+use crate::{Image, ImageDocument, ImageId, image::Layer, layout};
 use gantry_model::{Digest, Reference, Result, Timestamp, error::Context};
 use gantry_state_db::Table;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub(crate) const IMAGES: Table<ImageRecord> = Table::new("images");
 /// Removed images whose layers a container still uses, by id.
 pub(crate) const DETACHED: Table<ImageRecord> = Table::new("images-detached");
+/// Damaged blobs by digest, and how the damage showed.
+pub(crate) const DAMAGED: Table<String> = Table::new("image-blobs-damaged");
 /// Images by full reference.
 pub(crate) const REFERENCES: Table<ReferenceRecord> = Table::new("image-references");
 
@@ -20,11 +22,27 @@ pub(crate) struct ImageRecord {
     pub(crate) parent: Option<ImageId>,
     pub(crate) manifest: Digest,
     pub(crate) manifest_size: u64,
+    /// The manifest's media type; records from before it was kept are OCI manifests of our own.
+    #[serde(default = "oci_manifest")]
+    pub(crate) manifest_type: String,
+    /// The index that the image was chosen from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) index: Option<IndexRecord>,
     pub(crate) layers: Vec<Layer>,
     /// The boot in which the files were written, until they are known to be on disk. After another boot they must be
     /// checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unsynced: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct IndexRecord {
+    pub(crate) digest: Digest,
+    pub(crate) media_type: String,
+}
+
+fn oci_manifest() -> String {
+    layout::MANIFEST.to_owned()
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,9 +54,24 @@ pub(crate) struct ReferenceRecord {
 pub(crate) type References = BTreeMap<Reference, ReferenceRecord>;
 
 impl ImageRecord {
+    /// The record of an image with an OCI manifest that came from no index and has no parent.
+    pub(crate) fn new(document: String, manifest: Digest, manifest_size: u64, layers: Vec<Layer>) -> Self {
+        Self {
+            document,
+            parent: None,
+            manifest,
+            manifest_size,
+            manifest_type: oci_manifest(),
+            index: None,
+            layers,
+            unsynced: None,
+        }
+    }
+
     /// Blobs that the image needs.
     pub(crate) fn blobs<'a>(&'a self, id: &'a ImageId) -> impl Iterator<Item = &'a Digest> {
-        [id.digest(), &self.manifest].into_iter().chain(self.layers.iter().map(|l| &l.blob))
+        let index = self.index.as_ref().map(|index| &index.digest);
+        [id.digest(), &self.manifest].into_iter().chain(index).chain(self.layers.iter().map(|l| &l.blob))
     }
 
     /// The image without its names.

@@ -3,7 +3,7 @@
 use crate::{
     extract::Limits,
     files::Files,
-    pipeline::{self, Plan},
+    pipeline::{self, Keep, Plan},
     records::ImageRecord,
 };
 use gantry_model::{Digest, Error, Result, error::Context};
@@ -32,7 +32,7 @@ pub(crate) fn check(files: &Files, limits: Limits, records: &mut Vec<(String, Im
     let mut sound: HashSet<Digest> = records
         .iter()
         .filter(|(_, record)| !doubtful(record))
-        .flat_map(|(_, record)| record.layers.iter().map(|l| l.chain_id.clone()))
+        .flat_map(|(_, record)| record.layers.iter().map(|l| l.diff_id.clone()))
         .collect();
     let mut dropped = Vec::new();
     records.retain_mut(|(id, record)| {
@@ -56,19 +56,20 @@ pub(crate) fn check(files: &Files, limits: Limits, records: &mut Vec<(String, Im
 
 fn restore(files: &Files, limits: Limits, id: &str, record: &ImageRecord, sound: &mut HashSet<Digest>) -> Result<()> {
     let document: Digest = id.parse().map_err(|_| Error::internal("the id is no digest"))?;
-    for blob in [&document, &record.manifest] {
+    let index = record.index.as_ref().map(|index| &index.digest);
+    for blob in [&document, &record.manifest].into_iter().chain(index) {
         verify(files, blob)?;
     }
     for layer in &record.layers {
         verify(files, &layer.blob)?;
-        if !sound.insert(layer.chain_id.clone()) {
+        if !sound.insert(layer.diff_id.clone()) {
             continue;
         }
-        drop(files.discard_layer(layer.chain_id.hex()));
+        drop(files.discard_layer(layer.diff_id.hex()));
         let fresh = files.temporary_layer()?;
-        let plan = Plan { known: Some(&layer.blob), keep: None, extract: Some(&fresh.path().join("diff")), limits };
+        let plan = Plan { known: Some(&layer.blob), keep: Keep::No, extract: Some(&fresh.path().join("diff")), limits };
         pipeline::run(&mut File::open(files.blob(&layer.blob))?, &plan, &mut |_| ())?;
-        fresh.publish(&files.layer(&layer.chain_id))?;
+        fresh.publish(&files.layer(&layer.diff_id))?;
     }
     Ok(())
 }

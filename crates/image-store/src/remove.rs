@@ -53,6 +53,11 @@ pub type Users<'a> = &'a dyn Fn(&ImageId) -> InUse;
 impl ImageStore {
     /// Removes a name, and the image when that was its last one; or, when `name` is an id, the image.
     pub fn remove(&self, name: &str, options: RemoveOptions, in_use: Users<'_>) -> Result<Vec<Deleted>> {
+        self.remove_counted(name, options, in_use).map(|(deleted, _)| deleted)
+    }
+
+    /// The same, with the bytes of file data that it freed.
+    fn remove_counted(&self, name: &str, options: RemoveOptions, in_use: Users<'_>) -> Result<(Vec<Deleted>, u64)> {
         let _changing = self.inner.change();
         let plan = {
             let state = self.inner.read_state();
@@ -92,18 +97,15 @@ impl ImageStore {
             let names = image.repo_tags.iter().chain(&image.repo_digests).cloned();
             let names: Vec<String> = if image.is_unnamed() { vec![image.id.to_string()] } else { names.collect() };
             for name in names {
-                match self.remove(&name, options, in_use) {
-                    Ok(steps) => deleted.extend(steps),
+                match self.remove_counted(&name, options, in_use) {
+                    Ok((steps, bytes)) => {
+                        deleted.extend(steps);
+                        freed += bytes;
+                    }
                     // Somebody else was faster, or began to use it.
                     Err(e) => tracing::debug!("prune leaves {name}: {e}"),
                 }
             }
-            let gone: BTreeSet<&str> = deleted
-                .iter()
-                .filter_map(|d| if let Deleted::Layer(id) = d { Some(id.as_str()) } else { None })
-                .collect();
-            let layers = image.layers.iter().filter(|layer| gone.contains(layer.chain_id.as_str()));
-            freed += layers.map(|layer| layer.size).sum::<u64>();
         }
         (deleted, freed)
     }
@@ -235,8 +237,9 @@ impl Plan<'_> {
 }
 
 impl Inner {
-    /// Makes a plan durable, then true. The caller holds the right to change.
-    fn carry_out(&self, plan: &Steps) -> Result<Vec<Deleted>> {
+    /// Makes a plan durable, then true. The caller holds the right to change. Returns what was done and the bytes of
+    /// file data that it freed.
+    fn carry_out(&self, plan: &Steps) -> Result<(Vec<Deleted>, u64)> {
         let mut batch = Batch::new();
         for name in &plan.names {
             batch = batch.delete(REFERENCES, &name.to_string());
@@ -285,13 +288,16 @@ impl Inner {
         layout::update(&self.files, &state);
         drop(state);
         let mut deleted = Vec::new();
+        let mut freed = 0;
         for (step, released) in removed {
             deleted.push(step);
             if let Some((id, record)) = released {
-                deleted.extend(self.release_record(id, &record).iter().map(|id| Deleted::Layer(id.to_string())));
+                let released = self.release_record(id, &record);
+                deleted.extend(released.chains.iter().map(|id| Deleted::Layer(id.to_string())));
+                freed += released.freed;
             }
         }
-        Ok(deleted)
+        Ok((deleted, freed))
     }
 }
 

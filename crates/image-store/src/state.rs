@@ -7,7 +7,7 @@ use crate::{
 };
 use gantry_model::{Digest, Id, Reference, Result};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct State {
     /// Which image each container stands on.
     pub(crate) holds: HashMap<Id, ImageId>,
     pub(crate) uses: Uses,
+    /// Blobs that hold other bytes than they should, and how that showed.
+    pub(crate) damaged: BTreeMap<Digest, String>,
 }
 
 #[derive(Debug)]
@@ -32,7 +34,10 @@ pub(crate) struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct Uses {
     blobs: HashMap<Digest, usize>,
+    /// By diff id: a layer's directory is the same on every base.
     layers: HashMap<Digest, usize>,
+    /// Layers on top of what is below them. They have no files, but removals are told by them.
+    chains: HashMap<Digest, usize>,
 }
 
 impl Uses {
@@ -44,13 +49,18 @@ impl Uses {
         Counter(&mut self.layers)
     }
 
+    pub(crate) fn chains(&mut self) -> Counter<'_> {
+        Counter(&mut self.chains)
+    }
+
     /// Counts everything an image needs.
     pub(crate) fn add(&mut self, id: &ImageId, record: &ImageRecord) {
         for blob in record.blobs(id) {
             self.blobs().add(blob);
         }
         for layer in &record.layers {
-            self.layers().add(&layer.chain_id);
+            self.layers().add(&layer.diff_id);
+            self.chains().add(&layer.chain_id);
         }
     }
 }
@@ -83,6 +93,11 @@ impl Counter<'_> {
 }
 
 impl State {
+    /// Whether nothing is known against a blob.
+    pub(crate) fn is_sound(&self, blob: &Digest) -> bool {
+        self.damaged.is_empty() || !self.damaged.contains_key(blob)
+    }
+
     pub(crate) fn get(&self, id: &ImageId) -> Option<&Known> {
         self.images.get(id)
     }
@@ -149,13 +164,25 @@ impl State {
 
     /// A layer that was verified before: the same blob holding the same archive.
     pub(crate) fn verified(&self, blob: &Digest, diff_id: &Digest) -> Option<Layer> {
-        let records = self.images.values().map(|known| &known.record).chain(self.detached.values());
-        records.flat_map(|record| &record.layers).find(|l| l.blob == *blob && l.diff_id == *diff_id).cloned()
+        self.records().flat_map(|record| &record.layers).find(|l| l.blob == *blob && l.diff_id == *diff_id).cloned()
+    }
+
+    /// The layers whose chain ids are among these names, by that name.
+    pub(crate) fn diff_ids_by_chain(&self, names: &HashSet<String>) -> HashMap<String, Digest> {
+        if names.is_empty() {
+            return HashMap::new();
+        }
+        let layers = self.records().flat_map(|record| &record.layers);
+        let named = layers.filter(|layer| names.contains(layer.chain_id.hex()));
+        named.map(|layer| (layer.chain_id.hex().to_owned(), layer.diff_id.clone())).collect()
+    }
+
+    fn records(&self) -> impl Iterator<Item = &ImageRecord> {
+        self.images.values().map(|known| &known.record).chain(self.detached.values())
     }
 
     /// The size of a layer's directory that some image already has.
-    pub(crate) fn layer_size(&self, chain_id: &Digest) -> Option<u64> {
-        let records = self.images.values().map(|known| &known.record).chain(self.detached.values());
-        records.flat_map(|record| &record.layers).find(|l| l.chain_id == *chain_id).map(|l| l.size)
+    pub(crate) fn layer_size(&self, diff_id: &Digest) -> Option<u64> {
+        self.records().flat_map(|record| &record.layers).find(|l| l.diff_id == *diff_id).map(|l| l.size)
     }
 }

@@ -6,7 +6,8 @@ use crate::{
     files::Files,
     layout,
     lease::Lease,
-    records::{DETACHED, IMAGES, ImageRecord, REFERENCES, ReferenceRecord},
+    partial::keep as partial,
+    records::{DAMAGED, DETACHED, IMAGES, ImageRecord, REFERENCES, ReferenceRecord},
     recover,
     state::State,
     sync::Pending,
@@ -31,9 +32,20 @@ pub(crate) struct Inner {
     pub(crate) db: Db,
     pub(crate) limits: Limits,
     pub(crate) pending: Arc<Pending>,
+    /// Blobs that are being fetched.
+    fetching: Mutex<HashSet<Digest>>,
     state: RwLock<State>,
     /// Held by whoever changes the database and then the state, so that the two agree. Taken before `state`.
     changing: Mutex<()>,
+}
+
+/// What the end of an image's uses removed.
+#[derive(Debug, Default)]
+pub(crate) struct Released {
+    /// Chain ids that no image has any more, the top first.
+    pub(crate) chains: Vec<Digest>,
+    /// Bytes of file data in the directories that went.
+    pub(crate) freed: u64,
 }
 
 /// A tag that was taken from another image.
@@ -64,6 +76,9 @@ impl ImageStore {
             let reference = Reference::parse(&reference).map_err(Error::from).context("a stored image name")?;
             state.references.insert(reference, record);
         }
+        for (blob, what) in db.load(DAMAGED).map_err(Error::from)? {
+            state.damaged.insert(blob.parse().map_err(|_| Error::internal("a stored blob has no digest"))?, what);
+        }
         for (id, record) in detached {
             let id = parse_id(&id)?;
             state.uses.add(&id, &record);
@@ -75,10 +90,17 @@ impl ImageStore {
             state.insert(&id, record)?;
         }
         forget(&db, &mut state, &dropped)?;
-        sweep(&files, &mut state)?;
+        sweep(&files, &mut state, &recover::boot()?)?;
         layout::create(&files, &state)?;
-        let inner =
-            Inner { files, db, limits, pending: Arc::default(), state: RwLock::new(state), changing: Mutex::new(()) };
+        let inner = Inner {
+            files,
+            db,
+            limits,
+            pending: Arc::default(),
+            fetching: Mutex::default(),
+            state: RwLock::new(state),
+            changing: Mutex::new(()),
+        };
         let store = Self { inner: Arc::new(inner) };
         store.inner.sync_unsynced();
         Ok(store)
@@ -126,22 +148,51 @@ impl Inner {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The blobs that are being fetched.
+    pub(crate) fn fetching(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn directories(&self, layers: &[crate::Layer]) -> Vec<PathBuf> {
-        layers.iter().rev().map(|layer| self.files.layer(&layer.chain_id).join("diff")).collect()
+        // overlayfs refuses a directory that is there twice. The upper one alone gives the same tree: whatever the lower
+        // one adds or hides, the upper one adds or hides again.
+        let mut seen = HashSet::new();
+        let layers = layers.iter().rev().filter(|layer| seen.insert(&layer.diff_id));
+        layers.map(|layer| self.files.layer(&layer.diff_id).join("diff")).collect()
     }
 
     /// Makes an image whose files the lease holds lasting, and gives it its names.
     pub(crate) fn commit_image(
         self: &Arc<Self>,
         id: &ImageId,
-        mut record: ImageRecord,
+        record: ImageRecord,
         names: &[Reference],
         lease: Lease,
     ) -> Result<Vec<Moved>> {
+        let (moved, _) = self.commit(id, record, names, false)?;
+        // The lease's uses end only after the image's own were counted.
+        drop(lease);
+        Ok(moved)
+    }
+
+    /// The same with leases that are the caller's. An image that is known keeps its record, unless the new one is to
+    /// replace it. Says also whether the image is new.
+    pub(crate) fn commit(
+        self: &Arc<Self>,
+        id: &ImageId,
+        mut record: ImageRecord,
+        names: &[Reference],
+        replace: bool,
+    ) -> Result<(Vec<Moved>, bool)> {
         let changing = self.change();
-        let known = self.read_state().get(id).is_some();
+        let known = self.read_state().get(id).map(|known| known.record.clone());
+        let new = known.is_none();
+        let stored = new || replace;
         let mut batch = Batch::new();
-        if !known {
+        if stored {
+            if let Some(known) = &known {
+                record.parent.clone_from(&known.parent);
+            }
             record.unsynced = Some(recover::boot()?);
             batch = batch.put(IMAGES, id.as_str(), &record).map_err(Error::from)?.delete(DETACHED, id.as_str());
         }
@@ -152,10 +203,11 @@ impl Inner {
 
         let mut state = self.write_state();
         let mut replaced = None;
-        if !known {
+        if stored {
             state.uses.add(id, &record);
+            record.layers.iter().for_each(|layer| self.files.forget_journal(&layer.blob));
             state.insert(id, record)?;
-            replaced = state.detached.remove(id);
+            replaced = known.or_else(|| state.detached.remove(id));
         }
         let moved = point(&mut state, id, names);
         layout::update(&self.files, &state);
@@ -163,12 +215,11 @@ impl Inner {
         if let Some(record) = replaced {
             self.release_record(id, &record);
         }
-        // The lease's uses end only after the image's own were counted.
-        drop((lease, changing));
-        if !known {
+        drop(changing);
+        if stored {
             self.sync_later([id.clone()]);
         }
-        Ok(moved)
+        Ok((moved, new))
     }
 
     /// Gives an image another name.
@@ -185,36 +236,54 @@ impl Inner {
         Ok(moved)
     }
 
-    /// Ends one use of each of these files and removes those that nobody needs any more. Returns the chain ids of the
-    /// removed layers.
+    /// Ends one use of each of these files and removes those that nobody needs any more, or sets the blobs aside.
+    /// Returns the diff ids of the removed layers.
     pub(crate) fn release<'a>(
         &self,
         blobs: impl IntoIterator<Item = &'a Digest>,
         layers: impl IntoIterator<Item = &'a Digest>,
-    ) -> Vec<Digest> {
+        set_aside: bool,
+    ) -> HashSet<Digest> {
         let mut state = self.write_state();
         let mut discarded = Vec::new();
-        let mut removed = Vec::new();
+        let mut removed = HashSet::new();
+        let mut forgotten = Vec::new();
         for blob in blobs {
-            if state.uses.blobs().remove(blob) {
+            if !state.uses.blobs().remove(blob) {
+                continue;
+            }
+            if set_aside && state.is_sound(blob) {
+                self.set_aside(blob);
+            } else {
                 discarded.extend(self.files.discard_blob(blob.hex()));
+                forgotten.extend(state.damaged.contains_key(blob).then(|| blob.clone()));
             }
         }
         for layer in layers {
             if state.uses.layers().remove(layer) {
                 discarded.extend(self.files.discard_layer(layer.hex()));
-                removed.push(layer.clone());
+                removed.insert(layer.clone());
             }
         }
         // Deleting a large tree takes time, which nobody else should wait for.
         drop(state);
         drop(discarded);
+        for blob in &forgotten {
+            self.mended(blob);
+        }
         removed
     }
 
-    /// Ends an image's uses; the removed layers come the top first.
-    pub(crate) fn release_record(&self, id: &ImageId, record: &ImageRecord) -> Vec<Digest> {
-        self.release(record.blobs(id), record.layers.iter().rev().map(|l| &l.chain_id))
+    /// Ends an image's uses.
+    pub(crate) fn release_record(&self, id: &ImageId, record: &ImageRecord) -> Released {
+        let gone = self.release(record.blobs(id), record.layers.iter().map(|l| &l.diff_id), false);
+        let mut state = self.write_state();
+        let mut chains: Vec<Digest> = record.layers.iter().map(|l| l.chain_id.clone()).collect();
+        chains.retain(|chain| state.uses.chains().remove(chain));
+        chains.reverse();
+        let mut counted = HashSet::new();
+        let freed = record.layers.iter().filter(|l| gone.contains(&l.diff_id) && counted.insert(&l.diff_id));
+        Released { chains, freed: freed.map(|l| l.size).sum() }
     }
 
     /// Whether a container stands on the image.
@@ -304,14 +373,23 @@ fn forget(db: &Db, state: &mut State, dropped: &[String]) -> Result<()> {
 }
 
 /// Removes blobs and layers that no image needs: a process died between storing them and saying so.
-fn sweep(files: &Files, state: &mut State) -> Result<()> {
+fn sweep(files: &Files, state: &mut State, boot: &str) -> Result<()> {
     let blobs: HashSet<String> = files.blob_names()?.filter(|hex| !state.uses.blobs().contains_hex(hex)).collect();
     let layers: HashSet<String> = files.layer_names()?.filter(|hex| !state.uses.layers().contains_hex(hex)).collect();
     for hex in &blobs {
-        drop(files.discard_blob(hex));
+        if !partial::take_back(files, hex) {
+            drop(files.discard_blob(hex));
+        }
     }
-    for hex in &layers {
-        drop(files.discard_layer(hex));
+    partial::sweep(files)?;
+    // Directories had the names of chain ids once.
+    let renamed = state.diff_ids_by_chain(&layers);
+    for name in &layers {
+        match renamed.get(name) {
+            Some(diff_id) => files.rename_layer(name, diff_id, boot)?,
+            None if Files::is_retired(name, boot) => {}
+            None => drop(files.discard_layer(name)),
+        }
     }
     Ok(())
 }

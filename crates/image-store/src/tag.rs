@@ -2,6 +2,7 @@
 
 use crate::{
     Image, ImageId, ImageStore, Moved,
+    arrival::lasting,
     resolve::{check_taggable, resolve},
     state::State,
 };
@@ -49,6 +50,14 @@ impl ImageStore {
         let image = self.resolve(source)?.id.clone();
         let moved = self.inner.commit_tag(&image, &name)?.pop();
         Ok(Tagged { image, name, moved })
+    }
+
+    /// Notes that an image is known to a registry under a name by digest: it was pushed there.
+    pub fn add_digest_name(&self, image: &ImageId, name: &Reference) -> Result<()> {
+        if name.digest().is_none() {
+            return Err(Error::internal(format!("{name} has no digest")));
+        }
+        self.inner.commit_tag(image, &lasting(name)?).map(drop)
     }
 
     /// The steps that made an image, the newest first.

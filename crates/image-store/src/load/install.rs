@@ -7,7 +7,7 @@ use crate::{
     image::{Layer, chain_ids},
     layout,
     lease::Lease,
-    pipeline::{self, Plan},
+    pipeline::{self, Keep, Plan},
     records::ImageRecord,
 };
 use gantry_model::{Digest, Error, Reference, Result, error::Context};
@@ -82,7 +82,7 @@ impl Installer<'_> {
         };
         let parent = image.parent.clone().filter(|parent| self.store.get(parent).is_some());
         let document = String::from_utf8(text).map_err(|_| invalid("an image configuration is not UTF-8"))?;
-        Ok(ImageRecord { document, parent, manifest, manifest_size, layers, unsynced: None })
+        Ok(ImageRecord { parent, ..ImageRecord::new(document, manifest, manifest_size, layers) })
     }
 
     fn commit(self, id: ImageId, record: ImageRecord, names: Vec<Reference>, lease: Lease) -> Result<Loaded> {
@@ -99,12 +99,12 @@ impl Installer<'_> {
             let (blob, size, compression) = self.spooled.keep(member, lease)?;
             wanted.push(Wanted { blob, size, compression, diff_id: diff_id.clone(), chain_id });
         }
-        let present: Vec<bool> = wanted.iter().map(|w| lease.use_layer(&w.chain_id)).collect();
+        let present: Vec<bool> = wanted.iter().map(|w| lease.use_layer(&w.diff_id)).collect();
         let ready = self.unpack_all(&wanted, &present)?;
         let mut layers = Vec::with_capacity(wanted.len());
         for (wanted, ready) in wanted.into_iter().zip(ready) {
             if let Some(directory) = ready.directory {
-                lease.add_layer(directory, &wanted.chain_id)?;
+                lease.add_layer(directory, &wanted.diff_id)?;
             }
             layers.push(Layer {
                 blob: wanted.blob,
@@ -174,7 +174,7 @@ fn check<'d>(document: &'d ImageDocument, image: &Described) -> Result<Vec<Diges
 /// Extracts a layer, or only verifies it where its directory is there already.
 fn unpack(store: &ImageStore, at: usize, layer: &Wanted, present: bool, tell: &Sender<Progress>) -> Result<Ready> {
     let inner = &store.inner;
-    let known_size = inner.read_state().layer_size(&layer.chain_id).filter(|_| present);
+    let known_size = inner.read_state().layer_size(&layer.diff_id).filter(|_| present);
     let plain = layer.compression == Compression::None;
     let verified = if plain {
         layer.blob == layer.diff_id
@@ -196,7 +196,7 @@ fn unpack(store: &ImageStore, at: usize, layer: &Wanted, present: bool, tell: &S
     }
     let directory = if known_size.is_some() { None } else { Some(inner.files.temporary_layer()?) };
     let diff = directory.as_ref().map(|directory| directory.path().join("diff"));
-    let plan = Plan { known: Some(&layer.blob), keep: None, extract: diff.as_deref(), limits: inner.limits };
+    let plan = Plan { known: Some(&layer.blob), keep: Keep::No, extract: diff.as_deref(), limits: inner.limits };
     let mut blob = File::open(inner.files.blob(&layer.blob))?;
     let mut report = |done| {
         let step = Progress::Layer { id: layer.diff_id.short().to_owned(), done, total: layer.size };

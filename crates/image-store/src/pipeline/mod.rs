@@ -18,7 +18,7 @@ use std::{fs::File, io::Read, path::Path, thread};
 /// What became of a stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
-    /// Digest of the bytes as they came; only known when they were kept.
+    /// Digest of the bytes as they came, where [`Keep`] asked for it.
     pub(crate) blob: Option<Digest>,
     /// How many came.
     pub(crate) blob_size: u64,
@@ -33,11 +33,22 @@ pub(crate) struct Layer {
 pub(crate) struct Plan<'a> {
     /// The digest of the bytes as they come, where it is known already.
     pub(crate) known: Option<&'a Digest>,
-    /// Where the bytes go as they came.
-    pub(crate) keep: Option<&'a File>,
+    /// What happens to the bytes as they came.
+    pub(crate) keep: Keep<'a>,
     /// The empty directory to extract into.
     pub(crate) extract: Option<&'a Path>,
     pub(crate) limits: Limits,
+}
+
+/// What to do with the bytes of a stream before they are inflated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Keep<'a> {
+    /// Nothing.
+    No,
+    /// Digest them; they are somewhere already.
+    Digest,
+    /// Digest them and write them to this file.
+    Write(&'a File),
 }
 
 /// Runs `body` through the stages. The first stage that failed on its own account tells why; the others only noticed.
@@ -49,7 +60,11 @@ pub(crate) fn run(body: &mut dyn Read, plan: &Plan<'_>, progress: &mut dyn FnMut
         let (to_keeper, kept) = link();
         let (to_decoder, encoded) = link();
         let (to_extractor, archive) = link();
-        let keeper = plan.keep.map(|file| scope.spawn(move || stages::keep(kept, Some(file))));
+        let keeper = match plan.keep {
+            Keep::No => None,
+            Keep::Digest => Some(scope.spawn(move || stages::keep(kept, None))),
+            Keep::Write(file) => Some(scope.spawn(move || stages::keep(kept, Some(file)))),
+        };
         let plain = compression == Compression::None;
         // A plain stream that nobody else digests is digested by the decoding stage.
         let decode = !plain || (keeper.is_none() && plan.known.is_none());
