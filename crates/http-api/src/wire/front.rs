@@ -15,15 +15,17 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     time::Sleep,
 };
 
 /// How long a client may take for a head after its first byte. Between requests it may be silent for ever.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How much is read at once while looking for a head or the end of chunks.
+/// How much is read at once while looking for a head.
 const READ_SIZE: usize = 16 * 1024;
+/// How much is read at once of a body in chunks; no more than hyper's buffer holds.
+const BODY_READ_SIZE: usize = 128 * 1024;
 
 /// Where in the stream of requests the connection is.
 enum State {
@@ -103,7 +105,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Front<IO> {
                 return Err(io::ErrorKind::FileTooLarge.into());
             }
             if self.unread.is_empty() && !body.is_done() {
-                let read = tokio::time::timeout(HEAD_TIMEOUT, std::future::poll_fn(|cx| self.poll_fill(cx)));
+                let read = tokio::time::timeout(HEAD_TIMEOUT, std::future::poll_fn(|cx| self.poll_fill(cx, READ_SIZE)));
                 if read.await?? == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
@@ -122,14 +124,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Front<IO> {
     }
 
     /// Reads more into `unread`.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let filled = self.unread.len();
-        self.unread.resize(filled + READ_SIZE, 0);
-        let mut part = ReadBuf::new(&mut self.unread[filled..]);
-        let result = Pin::new(&mut self.io).poll_read(cx, &mut part);
-        let length = part.filled().len();
-        self.unread.truncate(filled + length);
-        result.map_ok(|()| length)
+    fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+        self.unread.reserve(most);
+        // The future holds nothing that a later one would miss.
+        std::pin::pin!(self.io.read_buf(&mut self.unread)).poll(cx)
     }
 
     /// Looks for a whole head in `unread` and decides what it is.
@@ -145,7 +143,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Front<IO> {
             return Poll::Ready(Ok(HeadStep::Again));
         }
         self.state = State::Head { searched: self.unread.len() };
-        match self.poll_fill(cx)? {
+        match self.poll_fill(cx, READ_SIZE)? {
             Poll::Ready(0) if self.unread.is_empty() => Poll::Ready(Ok(HeadStep::End)),
             Poll::Ready(0) => {
                 self.state = State::Raw;
@@ -196,7 +194,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Front<IO> {
                 buf.advance(length);
                 return Poll::Ready(Ok(()));
             }
-            if ready!(self.poll_fill(cx))? == 0 {
+            if ready!(self.poll_fill(cx, BODY_READ_SIZE))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -256,7 +254,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Front<IO> {
                     }
                     return Poll::Ready(Ok(()));
                 }
-                State::Body(body) if body.is_done() => this.state = State::Head { searched: 0 },
+                State::Body(body) if body.is_done() => {
+                    if this.unread.is_empty() {
+                        // Connections that are only kept alive should not hold a large buffer.
+                        this.unread = BytesMut::new();
+                    }
+                    this.state = State::Head { searched: 0 };
+                }
                 State::Body(_) => return this.poll_body(cx, buf),
                 State::Raw => return this.poll_raw(cx, buf),
                 State::Takeover { .. } => {
