@@ -79,9 +79,15 @@ fn restore_definition(engine: &Engine, container: &Arc<Container>) {
     engine.containers.insert(container.clone());
     // By id and not by name: the image may have been removed from under the container.
     let parsed = image.parse::<Digest>().map_err(|e| Error::internal(e.to_string()));
-    let held = parsed.and_then(|digest| engine.images.hold_layers(id, &ImageId::new(digest)));
-    if let Err(e) = held {
-        tracing::warn!("container {id}: {e}");
+    let held = parsed.and_then(|digest| {
+        let image = ImageId::new(digest);
+        engine.images.hold_layers(id, &image)?;
+        engine.images.rootfs_of(&image)
+    });
+    match held {
+        // Where layers lie is the store's business: it may have moved them since the container was made.
+        Ok(layers) => container.write().layers = layers,
+        Err(e) => tracing::warn!("container {id}: {e}"),
     }
 }
 

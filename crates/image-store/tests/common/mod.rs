@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub(crate) mod remote;
+
 use gantry_image_store::{ImageId, ImageStore, ImportOptions, extract::Limits, import_name};
 use gantry_model::Result;
 use gantry_state_db::Db;

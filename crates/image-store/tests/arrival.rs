@@ -1,0 +1,234 @@
+//! Images that arrive in pieces, stop half-way, go on later, and are not what they claim.
+
+mod common;
+
+use common::{
+    Bench, file,
+    remote::{MEDIA_TYPE, Remote, digest, gzip, zstd},
+    small,
+};
+use gantry_image_store::{Arrival, Committed, ExtractFailure, ImageId, ImageStore, InUse, RemoveOptions, WantedLayer};
+use gantry_model::{Error, ErrorKind, Reference};
+use std::{fs, thread};
+
+fn name(text: &str) -> Reference {
+    Reference::parse(text).unwrap()
+}
+
+fn unused(_: &ImageId) -> InUse {
+    InUse::None
+}
+
+/// Something that does not compress to nothing.
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(next).flatten().take(length).collect()
+}
+
+fn archive(name: &str, length: usize) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    file(&mut builder, name, &noise(length, length as u64));
+    builder.into_inner().unwrap()
+}
+
+/// Writes what is missing, in pieces, the last one first, and extracts meanwhile.
+fn fetch(
+    store: &ImageStore,
+    wanted: &WantedLayer,
+    blob: &[u8],
+) -> Result<gantry_image_store::LayerLease, ExtractFailure> {
+    let incoming = store.incoming_layer(wanted).map_err(ExtractFailure::Failed)?;
+    thread::scope(|scope| {
+        let extractor = scope.spawn(|| incoming.extract(&mut |_| ()));
+        for gap in incoming.missing() {
+            for at in (gap.start..gap.end).step_by(100_000).collect::<Vec<_>>().into_iter().rev() {
+                let end = gap.end.min(at + 100_000);
+                if incoming.write(at, &blob[at as usize..end as usize]).is_err() {
+                    break;
+                }
+            }
+        }
+        extractor.join().unwrap()
+    })
+}
+
+fn arrive(store: &ImageStore, remote: &Remote, names: &[Reference]) -> Result<Committed, Error> {
+    let mut arrival = store.arrival(remote.incoming())?;
+    fetch_all(store, remote, &mut arrival)?;
+    arrival.commit(names)
+}
+
+fn fetch_all(store: &ImageStore, remote: &Remote, arrival: &mut Arrival) -> Result<(), Error> {
+    for (index, wanted) in arrival.layers().to_vec().iter().enumerate() {
+        if !wanted.present {
+            arrival.hold(index, &fetch(store, wanted, remote.blob(wanted))?)?;
+        }
+    }
+    Ok(())
+}
+
+fn two_layers() -> Remote {
+    let (lower, upper) = (archive("lower", 600_000), archive("upper", 400_000));
+    Remote::new(&[(lower.clone(), gzip(&lower)), (upper.clone(), zstd(&upper))])
+}
+
+#[test]
+fn an_image_arrives() {
+    let bench = Bench::new();
+    let remote = two_layers();
+    let by_digest = name(&format!("example.com/a/b@{}", digest(remote.manifest.to_string().as_bytes())));
+    let tag = name("example.com/a/b:1");
+    let committed = arrive(&bench.store, &remote, &[tag.clone(), by_digest.clone()]).unwrap();
+    assert!(committed.new && committed.moved.is_empty());
+    let image = bench.store.resolve("example.com/a/b:1").unwrap();
+    assert_eq!(image.repo_digests, [by_digest.familiar()]);
+    assert_eq!(bench.store.resolve(&by_digest.to_string()).unwrap().id, image.id);
+    let roots = bench.store.rootfs(&image);
+    assert_eq!(fs::read(roots[0].join("upper")).unwrap(), noise(400_000, 400_000));
+    assert_eq!(fs::read(roots[1].join("lower")).unwrap(), noise(600_000, 600_000));
+    let manifest = bench.store.manifest_of(&image.id).unwrap();
+    assert_eq!((manifest.media_type.as_str(), manifest.layers.len()), (MEDIA_TYPE, 2));
+    assert_eq!(manifest.bytes, remote.manifest.to_string().into_bytes());
+    assert_eq!(fs::read_dir(bench.dir.path().join("images/partial")).unwrap().count(), 0);
+
+    // Again, with nothing to do, also after a restart.
+    let bench = bench.reopen();
+    let arrival = bench.store.arrival(remote.incoming()).unwrap();
+    assert!(arrival.layers().iter().all(|layer| layer.present));
+    assert!(!arrival.commit(&[tag]).unwrap().new);
+    let deleted = bench.store.remove("example.com/a/b:1", RemoveOptions::default(), &unused).unwrap();
+    // The tag, the name by digest, the image, two layers.
+    assert_eq!(deleted.len(), 5);
+    assert_eq!(bench.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn an_interrupted_layer_goes_on_where_it_stopped() {
+    let bench = Bench::new();
+    let remote = two_layers();
+    let wanted = bench.store.arrival(remote.incoming()).unwrap().layers()[0].clone();
+    let blob = remote.blob(&wanted);
+    let incoming = bench.store.incoming_layer(&wanted).unwrap();
+    assert_eq!(incoming.missing().len(), 1);
+    assert_eq!(bench.store.incoming_layer(&wanted).unwrap_err().kind(), ErrorKind::Conflict);
+    incoming.write(0, &blob[..1000]).unwrap();
+    incoming.write(300_000, &blob[300_000..400_000]).unwrap();
+    let failed = thread::scope(|scope| {
+        let extractor = scope.spawn(|| incoming.extract(&mut |_| ()));
+        incoming.fail(&Error::unavailable("the line is dead"));
+        extractor.join().unwrap()
+    });
+    let ExtractFailure::Failed(error) = failed.unwrap_err() else { panic!("not damaged") };
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Unavailable, "the line is dead"));
+    assert!(incoming.write(1000, &blob[1000..2000]).is_err());
+    drop(incoming);
+
+    let bench = bench.reopen();
+    let incoming = bench.store.incoming_layer(&wanted).unwrap();
+    assert_eq!(incoming.received(), 101_000);
+    assert_eq!(incoming.missing(), [1000..300_000, 400_000..blob.len() as u64]);
+    drop(incoming);
+    arrive(&bench.store, &remote, &[name("x")]).unwrap();
+    assert_eq!(fs::read_dir(bench.dir.path().join("images/partial")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_arrival_that_is_given_up_keeps_its_blobs() {
+    let bench = Bench::new();
+    let remote = two_layers();
+    let mut arrival = bench.store.arrival(remote.incoming()).unwrap();
+    fetch_all(&bench.store, &remote, &mut arrival).unwrap();
+    drop(arrival);
+    assert_eq!(bench.leftovers(), Vec::<String>::new());
+    let bench = bench.reopen();
+    let wanted = bench.store.arrival(remote.incoming()).unwrap().layers().to_vec();
+    for layer in &wanted {
+        assert_eq!(bench.store.incoming_layer(layer).unwrap().missing(), []);
+    }
+    arrive(&bench.store, &remote, &[name("x")]).unwrap();
+    assert_eq!(bench.store.prune_partials().unwrap(), 0);
+}
+
+#[test]
+fn wrong_bytes_are_noticed_and_thrown_away() {
+    let bench = Bench::new();
+    let remote = two_layers();
+    let wanted = bench.store.arrival(remote.incoming()).unwrap().layers()[0].clone();
+    let good = remote.blob(&wanted);
+    let mut wrong = good.to_vec();
+    wrong[200_000] ^= 1;
+    for (bytes, resumed) in [(&wrong, false), (&wrong, true)] {
+        if resumed {
+            let incoming = bench.store.incoming_layer(&wanted).unwrap();
+            incoming.write(0, &bytes[..250_000]).unwrap();
+        }
+        let failure = fetch(&bench.store, &wanted, bytes).unwrap_err();
+        let ExtractFailure::Damaged { resumed: said, .. } = failure else { panic!("{failure:?}") };
+        assert_eq!(said, resumed);
+        assert_eq!(fs::read_dir(bench.dir.path().join("images/partial")).unwrap().count(), 0);
+    }
+    assert_eq!(bench.leftovers(), Vec::<String>::new());
+    fetch(&bench.store, &wanted, good).unwrap();
+}
+
+#[test]
+fn a_document_that_names_other_layers_is_refused() {
+    let bench = Bench::new();
+    let (archive, other) = (small("a"), small("b"));
+    let lying = Remote::new(&[(other, gzip(&archive))]);
+    let failed = arrive(&bench.store, &lying, &[]).unwrap_err();
+    assert_eq!(failed.message(), "layers from manifest don't match image configuration");
+    assert_eq!(fs::read_dir(bench.dir.path().join("images/partial")).unwrap().count(), 0);
+
+    let mut short = Remote::new(&[(archive.clone(), gzip(&archive))]);
+    short.document["rootfs"]["diff_ids"] = serde_json::json!([]);
+    let message = |remote: &Remote| bench.store.arrival(remote.incoming()).unwrap_err().message().to_owned();
+    assert!(message(&short).starts_with("image config verification failed for digest sha256:"));
+    let config = digest(short.document.to_string().as_bytes());
+    short.manifest["config"]["digest"] = config.as_str().into();
+    assert_eq!(message(&short), "layers from manifest don't match image configuration");
+    let many = vec![(archive.clone(), gzip(&archive)); 500];
+    assert!(message(&Remote::new(&many)).contains("500 layers"));
+}
+
+#[test]
+fn a_blob_longer_than_it_should_be_is_refused() {
+    let bench = Bench::new();
+    let archive = small("a");
+    let remote = Remote::new(&[(archive.clone(), archive.clone())]);
+    let wanted = bench.store.arrival(remote.incoming()).unwrap().layers()[0].clone();
+    let incoming = bench.store.incoming_layer(&wanted).unwrap();
+    assert_eq!(incoming.write(0, &[archive.as_slice(), b"x"].concat()).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert!(incoming.write(u64::MAX, b"xx").is_err());
+}
+
+/// Layers that images share are stored once, whatever lies below them.
+#[test]
+fn two_hundred_layers_some_of_them_the_same() {
+    let bench = Bench::new();
+    let mut layers: Vec<_> = (0..200).map(|n| small(&format!("layer {}", n % 150))).collect();
+    layers[199] = small("top");
+    let layers: Vec<_> = layers.into_iter().map(|archive| (archive.clone(), gzip(&archive))).collect();
+    let remote = Remote::new(&layers);
+    let committed = arrive(&bench.store, &remote, &[name("many")]).unwrap();
+    let image = bench.store.get(&committed.id).unwrap();
+    assert_eq!(image.layers.len(), 200);
+    let roots = bench.store.rootfs(&image);
+    assert_eq!(roots.len(), 151);
+    assert_eq!(fs::read(roots[0].join("file")).unwrap(), b"top");
+    assert_eq!(fs::read_dir(bench.dir.path().join("layers")).unwrap().count(), 151);
+    let other = Remote::new(&layers[100..150]);
+    let arrival = bench.store.arrival(other.incoming()).unwrap();
+    assert!(arrival.layers().iter().all(|layer| layer.present));
+    arrival.commit(&[name("few")]).unwrap();
+    let deleted = bench.store.remove("many", RemoveOptions::default(), &unused).unwrap();
+    // Tag, image, and two hundred layers on top of each other.
+    assert_eq!(deleted.len(), 202);
+    assert_eq!(fs::read_dir(bench.dir.path().join("layers")).unwrap().count(), 50);
+}
