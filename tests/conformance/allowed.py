@@ -31,7 +31,7 @@ ALLOWED = [
             "the events of old; Docker sends them beside the new ones up to 1.51 and clients read them"),
     Allowed("both", r" v1\.25 .* 400$", r"^json .*client version 1\.11 is too old",
             "errors were plain text before 1.24, so this is the form that such a client understands"),
-    Allowed("both", r" /containers/\{id\}/((un)?pause|resize|top|attach) 409$", r"^status ",
+    Allowed("both", r" /containers/\{id\}/((un)?pause|resize|top|attach|update) 409$", r"^status ",
             "a container in the wrong state is a conflict, as it is for start and kill"),
     Allowed("reference", r" /containers/\{id\}/attach 4\d\d$", r"^(json|content-type) ",
             "20.10 writes these errors as plain text into the hijacked connection"),

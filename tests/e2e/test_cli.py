@@ -219,7 +219,6 @@ def test_pause(docker):
     docker("unpause", "pause")
 
 
-@pytest.mark.differs(gantry="update and statistics come later")
 def test_update_and_stats(docker):
     docker("run", "-d", "--name", "pud", "-m", "64m", IMAGE, "sleep", "1000")
     docker("update", "-m", "128m", "--memory-swap", "256m", "pud")

@@ -105,7 +105,6 @@ def test_events(client):
     assert found == ["create", "start", "die"]
 
 
-@pytest.mark.differs(gantry="statistics come later")
 def test_stats(client):
     container = client.containers.run(IMAGE, ["sleep", "1000"], detach=True, mem_limit="64m")
     assert container.stats(stream=False)["memory_stats"]["limit"] == 64 << 20

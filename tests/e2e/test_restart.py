@@ -91,7 +91,6 @@ def test_network_and_ports_come_back(engine):
     container.remove(force=True)
 
 
-@pytest.mark.differs(gantry="update comes later")
 def test_update_of_the_policy(engine):
     container = engine.start_container("exit 1", host=policy("always"))
     container.api.post(f"{container.path}/update", {"RestartPolicy": {"Name": "no"}}, expect=200)

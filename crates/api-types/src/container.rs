@@ -169,6 +169,8 @@ pub struct ContainerUpdateRequest {
     pub kernel_memory: i64,
     pub memory_reservation: i64,
     pub memory_swap: i64,
+    pub memory_swappiness: Option<i64>,
+    pub oom_kill_disable: Option<bool>,
     pub pids_limit: Option<i64>,
     pub restart_policy: RestartPolicy,
 }

@@ -23,6 +23,9 @@
 //! container_remove(name, RemoveOptions{ force, volumes, link }) -> ()
 //! container_prune(Filters) -> ContainersPruneReport
 //! container_top(name, ps_args: Option<String>) -> ContainerTopResponse
+//! container_stats(name, StatsOptions{ stream, one_shot }) -> Stats::{Once, Stream(StatsStream)}
+//!     StatsStream::next(&mut self) -> Option<ContainerStats>      // None when the container is gone
+//! container_update(name, ContainerUpdateRequest) -> ContainerUpdateResponse
 //! container_resize(name, rows: u16, cols: u16) -> ()
 //! container_logs(name, LogsOptions{ follow, stdout, stderr, since, until, timestamps, details, tail }) -> LogStream
 //!     LogStream::next(&mut self) -> Option<Result<Bytes>>     // already framed: multiplexed, raw with a tty
@@ -58,6 +61,7 @@ pub mod exec;
 pub mod filters;
 pub mod logs;
 pub mod remove;
+pub mod stats;
 pub mod stop;
 pub mod stream;
 pub mod version;
@@ -93,6 +97,7 @@ mod start;
 mod store;
 mod top;
 mod until;
+mod update;
 mod volumes;
 
 pub use attach::AttachOptions;
@@ -105,6 +110,7 @@ pub use images::{ImageImport, ImageListOptions, Images};
 pub use list::ListOptions;
 pub use logs::{LogStream, LogsOptions};
 pub use remove::RemoveOptions;
+pub use stats::{Stats, StatsOptions, StatsStream};
 pub use stop::StopOptions;
 pub use stream::AttachSession;
 pub use wait::{WaitCondition, WaitHandle};

@@ -43,6 +43,8 @@ pub struct Container {
     pub(crate) keep: AtomicBool,
     /// A removal is under way.
     pub(crate) removing: AtomicBool,
+    /// What it uses, while somebody wants to know.
+    pub(crate) stats: crate::stats::Feed,
 }
 
 /// Counts what happened to a container, so that a waiter misses nothing however fast a restart is.
@@ -93,6 +95,7 @@ impl Container {
             backoff: Mutex::default(),
             keep: AtomicBool::new(false),
             removing: AtomicBool::new(false),
+            stats: crate::stats::Feed::default(),
         }
     }
 

@@ -9,9 +9,23 @@ use std::fs;
 /// No program runs in less.
 const LEAST_MEMORY: i64 = 6 << 20;
 
+/// What the limits are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// All that a new container has.
+    Create,
+    /// Those of an existing one that are to change.
+    Update,
+}
+
 /// Checks `host` and takes out what is not supported, noting it in `warnings`.
-pub(super) fn check(host: &mut HostConfig, support: &Support, warnings: &mut Vec<String>) -> Result<()> {
-    memory(host, support, warnings)?;
+pub(crate) fn check(
+    host: &mut HostConfig,
+    support: &Support,
+    purpose: Purpose,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    memory(host, support, purpose, warnings)?;
     swappiness_and_oom(host, support, warnings)?;
     if host.pids_limit.is_some_and(|limit| limit != 0) && !support.pids {
         discard(warnings, "PIDs limit capabilities or the cgroup is not mounted", "PIDs limit");
@@ -30,7 +44,7 @@ fn discard(warnings: &mut Vec<String>, what: &str, discarded: &str) {
     warnings.push(format!("Your kernel does not support {what}. {discarded} discarded."));
 }
 
-fn memory(host: &mut HostConfig, support: &Support, warnings: &mut Vec<String>) -> Result<()> {
+fn memory(host: &mut HostConfig, support: &Support, purpose: Purpose, warnings: &mut Vec<String>) -> Result<()> {
     if host.memory != 0 && host.memory < LEAST_MEMORY {
         return refuse("Minimum memory limit allowed is 6MB");
     }
@@ -48,7 +62,7 @@ fn memory(host: &mut HostConfig, support: &Support, warnings: &mut Vec<String>) 
     if host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory {
         return refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
     }
-    if host.memory == 0 && host.memory_swap > 0 {
+    if host.memory == 0 && host.memory_swap > 0 && purpose == Purpose::Create {
         return refuse("You should always set the Memory limit when using Memoryswap limit, see usage");
     }
     if host.memory_reservation > 0 && !support.memory_reservation {
@@ -233,7 +247,9 @@ mod tests {
     };
 
     fn message(host: HostConfig) -> String {
-        check(&mut { host }, &EVERYTHING, &mut Vec::new()).err().map_or_else(String::new, |e| e.to_string())
+        check(&mut { host }, &EVERYTHING, Purpose::Create, &mut Vec::new())
+            .err()
+            .map_or_else(String::new, |e| e.to_string())
     }
 
     #[test]
@@ -279,7 +295,7 @@ mod tests {
             ..HostConfig::default()
         };
         let mut warnings = Vec::new();
-        check(&mut host, &Support::default(), &mut warnings).unwrap();
+        check(&mut host, &Support::default(), Purpose::Create, &mut warnings).unwrap();
         assert_eq!((host.memory, host.cpu_shares, host.pids_limit, host.blkio_weight), (0, 0, None, 0));
         assert_eq!(warnings.len(), 4, "{warnings:?}");
         assert_eq!(

@@ -6,11 +6,11 @@
 
 mod bind;
 mod defaults;
-mod limits;
+pub(crate) mod limits;
 mod merge;
 mod mounts;
 mod names;
-mod validate;
+pub(crate) mod validate;
 mod volumes;
 mod words;
 
@@ -106,7 +106,7 @@ impl Engine {
         // Once more, with what the image says.
         validate::config(&config)?;
         let mut warnings = Vec::new();
-        limits::check(&mut host, &self.cgroups.support(), &mut warnings)?;
+        limits::check(&mut host, &self.cgroups.support(), limits::Purpose::Create, &mut warnings)?;
         defaults::host(self, &mut host)?;
         defaults::config(&mut config, &host, id);
         let networks = defaults::networks(&host, &config, networking_config)?;

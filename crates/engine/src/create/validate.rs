@@ -108,7 +108,8 @@ fn links(engine: &Engine, host: &HostConfig) -> Result<()> {
     Err(Error::not_implemented("links between containers are not supported"))
 }
 
-fn restart(host: &HostConfig) -> Result<()> {
+/// The restart policy.
+pub(crate) fn restart(host: &HostConfig) -> Result<()> {
     let policy = &host.restart_policy;
     match policy.name.as_str() {
         "always" | "unless-stopped" | "no" if policy.maximum_retry_count != 0 => {

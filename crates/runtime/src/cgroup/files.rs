@@ -49,3 +49,8 @@ pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
         other => other,
     }
 }
+
+/// The number that a file holds; `None` if it has none, for instance because it says `max`.
+pub(super) fn read_number(dir: &Path, file: &str) -> Option<u64> {
+    fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok()
+}

@@ -8,6 +8,7 @@ mod device_program;
 mod end;
 mod files;
 mod oom;
+pub mod stats;
 mod support;
 mod tasks;
 mod v1;

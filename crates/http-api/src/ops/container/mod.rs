@@ -12,6 +12,8 @@ pub(crate) mod remove;
 pub(crate) mod rename;
 pub(crate) mod resize;
 pub(crate) mod start;
+pub(crate) mod stats;
 pub(crate) mod stop;
 pub(crate) mod top;
+pub(crate) mod update;
 pub(crate) mod wait;
