@@ -10,6 +10,7 @@ mod compression;
 pub mod config;
 mod damage;
 pub mod extract;
+mod facts;
 mod files;
 mod image;
 mod import;
@@ -34,7 +35,7 @@ pub use arrival::{Arrival, Committed, ExtractFailure, Incoming, IncomingLayer, L
 pub use compression::Compression;
 pub use config::{HealthConfig, HistoryItem, ImageConfig, ImageDocument};
 pub use damage::BlobReader;
-pub use image::{Image, ImageId, Layer};
+pub use image::{Image, ImageId, ImageIndex, Layer};
 pub use import::ImportOptions;
 pub use load::Loaded;
 pub use manifest::{ManifestBlob, StoredManifest};
