@@ -102,11 +102,12 @@ mod volumes;
 
 pub use attach::AttachOptions;
 pub use config::Config;
+pub use df::DiskUsageOptions;
 pub use engine::Engine;
 pub use events::{EventStream, EventsOptions};
 pub use exec::ExecStarted;
 pub use filters::Filters;
-pub use images::{ImageImport, ImageListOptions, Images};
+pub use images::{ImageImport, ImageInspectOptions, ImageListOptions, ImageRemoveOptions, Images};
 pub use list::ListOptions;
 pub use logs::{LogStream, LogsOptions};
 pub use remove::RemoveOptions;
