@@ -6,6 +6,7 @@
 
 mod arrival;
 mod changes;
+mod commit;
 mod compression;
 pub mod config;
 mod damage;
@@ -18,6 +19,7 @@ mod layout;
 mod lease;
 mod load;
 mod manifest;
+pub mod pack;
 mod partial;
 mod pipeline;
 mod records;
@@ -32,6 +34,7 @@ mod tag;
 pub mod tar;
 
 pub use arrival::{Arrival, Committed, ExtractFailure, Incoming, IncomingLayer, LayerLease, WantedLayer};
+pub use commit::{CommitOptions, apply_changes};
 pub use compression::Compression;
 pub use config::{HealthConfig, HistoryItem, ImageConfig, ImageDocument};
 pub use damage::BlobReader;
