@@ -29,10 +29,10 @@ fn main() -> Outcome<()> {
             Ok(())
         })?;
         let (save, ()) = timed(|| Ok(store.save(&["bench:x".into()], &mut BufWriter::new(File::create(&saved)?))?))?;
-        let (load_known, _) = timed(|| Ok(store.load(&mut File::open(&saved)?, &mut |_| ())?))?;
+        let (load_known, _) = timed(|| Ok(store.load(&mut File::open(&saved)?, None, &mut |_| ())?))?;
         let remove = || Ok(store.remove(id.as_str(), RemoveOptions { force: true, prune: true }, &|_| InUse::None)?);
         let (removal, _) = timed(remove)?;
-        let (load_new, _) = timed(|| Ok(store.load(&mut File::open(&saved)?, &mut |_| ())?))?;
+        let (load_new, _) = timed(|| Ok(store.load(&mut File::open(&saved)?, None, &mut |_| ())?))?;
         timed(remove)?;
         store.flush();
         println!(

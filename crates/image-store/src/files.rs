@@ -225,7 +225,12 @@ impl Temporary {
 
     /// The open file; only a temporary file has one.
     pub(crate) fn file(&mut self) -> &mut File {
-        self.file.as_mut().expect("temporary_file opened it, and only directories are made without")
+        self.file.as_mut().expect("temporary_file opened it, and nobody asks after closing it")
+    }
+
+    /// Closes the file, which stays where it is.
+    pub(crate) fn close(&mut self) {
+        self.file = None;
     }
 
     /// Gives it its lasting name.

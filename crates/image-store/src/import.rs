@@ -115,11 +115,6 @@ fn platform(wanted: Option<&str>) -> Result<(String, String, String)> {
     Ok((os, architecture, variant))
 }
 
-/// This machine's architecture in Go's words.
-pub(crate) fn host_architecture() -> String {
-    normalise(std::env::consts::ARCH)
-}
-
 fn is_word(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 /// The full name of an image, as containerd writes it.
 pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 /// The tag or, by many programs, the name.
@@ -67,6 +68,11 @@ impl Descriptor {
         let (media_type, digest) = (media_type.to_owned(), digest.clone());
         Self { media_type, digest, size, urls: None, annotations: None, platform: None }
     }
+}
+
+/// BuildKit stores attestations beside images, for a platform that does not exist.
+pub(crate) fn is_attestation(descriptor: &Descriptor) -> bool {
+    descriptor.platform.as_ref().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown")
 }
 
 /// The manifest of an image that has these layers.

@@ -17,7 +17,7 @@ fn save(bench: &Bench, names: &[&str]) -> Vec<u8> {
 }
 
 fn load(bench: &Bench, archive: &[u8]) -> Vec<Loaded> {
-    bench.store.load(&mut &archive[..], &mut |_| ()).unwrap()
+    bench.store.load(&mut &archive[..], None, &mut |_| ()).unwrap()
 }
 
 fn shown(loaded: &[Loaded]) -> Vec<Vec<String>> {
@@ -116,7 +116,7 @@ fn several_layers_and_history() {
     let (config, lower, upper) = parts();
     let mut steps = Vec::new();
     let archive = docker_archive(&config, [&lower, &upper]);
-    let loaded = bench.store.load(&mut &archive[..], &mut |step| steps.push(step)).unwrap();
+    let loaded = bench.store.load(&mut &archive[..], None, &mut |step| steps.push(step)).unwrap();
     assert_eq!(shown(&loaded), [["two:1"]]);
     assert!(steps.iter().any(|s| matches!(s, Progress::Layer { done, total, .. } if done == total)));
     let image = bench.store.resolve("two:1").unwrap();
@@ -169,7 +169,7 @@ fn lies_are_found() {
         (build(&[("manifest.json".into(), vec![b' '; 5 << 20])]), "more than the"),
     ] {
         let bench = Bench::new();
-        let error = bench.store.load(&mut &archive[..], &mut |_| ()).unwrap_err();
+        let error = bench.store.load(&mut &archive[..], None, &mut |_| ()).unwrap_err();
         assert!(error.message().contains(message), "{error} instead of {message}");
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
         assert_eq!(bench.leftovers(), Vec::<String>::new());
@@ -191,7 +191,7 @@ fn a_blob_with_another_digest() {
     }
     // With the blob in the store, and without.
     for _ in 0..2 {
-        let error = bench.store.load(&mut &build(&parts)[..], &mut |_| ()).unwrap_err();
+        let error = bench.store.load(&mut &build(&parts)[..], None, &mut |_| ()).unwrap_err();
         assert!(error.message().contains("has the digest"), "{error}");
         remove_all(&bench);
     }

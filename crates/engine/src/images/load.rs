@@ -9,7 +9,7 @@ use std::io::Read;
 impl Images<'_> {
     /// Loads the images of an archive, telling what was loaded and, unless `quiet`, how far each layer is.
     pub fn load(self, body: &mut dyn Read, quiet: bool, tell: &mut dyn FnMut(ProgressMessage)) -> Result<()> {
-        let loaded = self.engine.images.load(body, &mut |progress| {
+        let loaded = self.engine.images.load(body, None, &mut |progress| {
             if let Some(message) = message(progress, quiet) {
                 tell(message);
             }

@@ -1,8 +1,8 @@
 //! The table of contents of a Docker archive.
 
-use super::{Described, MAX_MANIFEST, archive::Spooled, invalid};
+use super::{Described, MAX_MANIFEST, archive::Spooled, invalid, oci};
 use crate::{ImageId, extract::clean};
-use gantry_model::{Error, Reference, Result, error::Context};
+use gantry_model::{Error, Platform, Reference, Result, error::Context};
 use serde::Deserialize;
 
 pub(super) const TABLE: &str = "manifest.json";
@@ -19,10 +19,17 @@ struct Item {
     parent: Option<String>,
 }
 
-pub(super) fn describe(archive: &Spooled) -> Result<Vec<Described>> {
+pub(super) fn describe(archive: &Spooled, platform: Option<&Platform>) -> Result<Vec<Described>> {
     let table = archive.read_small(TABLE.as_bytes(), MAX_MANIFEST)?;
-    let items: Vec<Item> = serde_json::from_slice(&table).map_err(|e| invalid(format_args!("manifest.json: {e}")))?;
-    items.into_iter().map(describe_one).collect()
+    if table.trim_ascii_start().starts_with(b"{") {
+        // A list makes a Docker archive; a single manifest is what containers/image calls a directory.
+        return oci::describe_directory(archive, &table, platform);
+    }
+    let items: Option<Vec<Item>> =
+        serde_json::from_slice(&table).map_err(|e| invalid(format_args!("manifest.json: {e}")))?;
+    let mut images: Vec<Described> = items.unwrap_or_default().into_iter().map(describe_one).collect::<Result<_>>()?;
+    oci::attach_manifests(archive, &mut images);
+    Ok(images)
 }
 
 fn describe_one(item: Item) -> Result<Described> {

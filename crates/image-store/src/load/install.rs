@@ -1,48 +1,27 @@
 //! From a described image to one in the store.
 
-use super::{Described, Loaded, MAX_DOCUMENT, archive::Spooled, invalid};
+use super::{
+    Described, Loaded, MAX_DOCUMENT,
+    archive::{Kept, Spooled},
+    invalid, other_platform,
+    unpack::{self, Unpacked},
+};
 use crate::{
     Compression, ImageDocument, ImageId, ImageStore, Progress,
-    files::Temporary,
     image::{Layer, chain_ids},
     layout,
     lease::Lease,
     pipeline::{self, Keep, Plan},
     records::ImageRecord,
 };
-use gantry_model::{Digest, Error, Reference, Result, error::Context};
-use std::{
-    fs::File,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-        mpsc::{Sender, channel},
-    },
-    thread,
-};
-
-/// Layers that are extracted at once; each is a small pipeline already.
-const PARALLEL: usize = 2;
+use gantry_model::{Digest, Error, Platform, Reference, Result, error::Context};
+use std::{collections::HashMap, fs::File};
 
 pub(super) struct Installer<'a> {
     pub(super) store: &'a ImageStore,
     pub(super) spooled: &'a mut Spooled,
+    pub(super) platform: Option<&'a Platform>,
     pub(super) progress: &'a mut dyn FnMut(Progress),
-}
-
-/// A layer's blob, and what the image says its archive is.
-struct Wanted {
-    blob: Digest,
-    size: u64,
-    compression: Compression,
-    diff_id: Digest,
-    chain_id: Digest,
-}
-
-/// A layer that is ready, with its directory unless the store has that.
-struct Ready {
-    size: u64,
-    directory: Option<Temporary>,
 }
 
 impl Installer<'_> {
@@ -51,14 +30,15 @@ impl Installer<'_> {
         let document: ImageDocument =
             serde_json::from_slice(&text).map_err(|e| invalid(format_args!("image configuration: {e}")))?;
         let diff_ids = check(&document, &image)?;
+        self.check_platform(&document, &image)?;
         let mut lease = Lease::new(&self.store.inner);
-        let (digest, document_size, _) = self.spooled.keep(&image.document, &mut lease)?;
-        let id = ImageId::new(digest);
+        let kept = self.spooled.keep(&image.document, &mut lease)?;
+        let id = ImageId::new(kept.digest.clone());
         // A known document has known layers; only names can be new.
         let known = self.store.inner.read_state().get(&id).map(|known| known.record.clone());
         let record = match known {
             Some(record) => record,
-            None => self.record(&image, text, document_size, &diff_ids, &mut lease)?,
+            None => self.record(&image, text, &kept, &diff_ids, &mut lease)?,
         };
         self.commit(id, record, image.names, lease)
     }
@@ -67,22 +47,21 @@ impl Installer<'_> {
         &mut self,
         image: &Described,
         text: Vec<u8>,
-        document_size: u64,
+        document: &Kept,
         diff_ids: &[Digest],
         lease: &mut Lease,
     ) -> Result<ImageRecord> {
         let layers = self.layers(&image.layers, diff_ids, lease)?;
-        let (manifest, manifest_size) = if let Some(path) = &image.manifest {
-            let (digest, size, _) = self.spooled.keep(path, lease)?;
-            (digest, size)
+        let (manifest, size, media_type) = if let Some(own) = &image.manifest {
+            let kept = self.spooled.keep(&own.member, lease)?;
+            (kept.digest, kept.size, own.media_type.clone())
         } else {
-            let document = self.spooled.digest(&image.document)?;
-            let manifest = layout::manifest(document, document_size, &layers);
-            (self.store.store_blob(&manifest, lease)?, manifest.len() as u64)
+            let manifest = layout::manifest(&document.digest, document.size, &layers);
+            (self.store.store_blob(&manifest, lease)?, manifest.len() as u64, layout::MANIFEST.to_owned())
         };
         let parent = image.parent.clone().filter(|parent| self.store.get(parent).is_some());
-        let document = String::from_utf8(text).map_err(|_| invalid("an image configuration is not UTF-8"))?;
-        Ok(ImageRecord { parent, ..ImageRecord::new(document, manifest, manifest_size, layers) })
+        let text = String::from_utf8(text).map_err(|_| invalid("an image configuration is not UTF-8"))?;
+        Ok(ImageRecord { parent, manifest_type: media_type, ..ImageRecord::new(text, manifest, size, layers) })
     }
 
     fn commit(self, id: ImageId, record: ImageRecord, names: Vec<Reference>, lease: Lease) -> Result<Loaded> {
@@ -92,70 +71,95 @@ impl Installer<'_> {
         Ok(Loaded { id, names })
     }
 
-    /// Stores the blobs, then extracts and verifies what the store does not know, several layers at once.
+    /// Stores the blobs and the directories that were extracted on the way in.
     fn layers(&mut self, members: &[Vec<u8>], diff_ids: &[Digest], lease: &mut Lease) -> Result<Vec<Layer>> {
-        let mut wanted = Vec::with_capacity(members.len());
-        for ((member, diff_id), chain_id) in members.iter().zip(diff_ids).zip(chain_ids(diff_ids)) {
-            let (blob, size, compression) = self.spooled.keep(member, lease)?;
-            wanted.push(Wanted { blob, size, compression, diff_id: diff_id.clone(), chain_id });
-        }
-        let present: Vec<bool> = wanted.iter().map(|w| lease.use_layer(&w.diff_id)).collect();
-        let ready = self.unpack_all(&wanted, &present)?;
-        let mut layers = Vec::with_capacity(wanted.len());
-        for (wanted, ready) in wanted.into_iter().zip(ready) {
-            if let Some(directory) = ready.directory {
-                lease.add_layer(directory, &wanted.diff_id)?;
-            }
-            layers.push(Layer {
-                blob: wanted.blob,
-                blob_size: wanted.size,
-                compression: wanted.compression,
-                diff_id: wanted.diff_id,
-                chain_id: wanted.chain_id,
-                size: ready.size,
-            });
+        let mut layers = Vec::with_capacity(members.len());
+        // Sizes of layers that no image in the store has yet.
+        let mut fresh: HashMap<&Digest, u64> = HashMap::new();
+        for (at, ((member, diff_id), chain_id)) in members.iter().zip(diff_ids).zip(chain_ids(diff_ids)).enumerate() {
+            let kept = self.spooled.keep(member, lease)?;
+            let present = lease.use_layer(diff_id);
+            let size = fresh.get(diff_id).copied().filter(|_| present);
+            let size = size.or_else(|| self.known_size(diff_id).filter(|_| present));
+            let size = match size {
+                Some(size) if self.is_verified(&kept, diff_id) => size,
+                Some(size) => {
+                    self.verify(at, member, &kept, diff_id)?;
+                    size
+                }
+                None => {
+                    let unpacked = self.unpacked(at, member, &kept, diff_id)?;
+                    lease.add_layer(unpacked.directory, diff_id)?;
+                    unpacked.size
+                }
+            };
+            fresh.insert(diff_id, size);
+            let Kept { digest: blob, size: blob_size, compression } = kept;
+            layers.push(Layer { blob, blob_size, compression, diff_id: diff_id.clone(), chain_id, size });
         }
         Ok(layers)
     }
 
-    fn unpack_all(&mut self, wanted: &[Wanted], present: &[bool]) -> Result<Vec<Ready>> {
-        let next = AtomicUsize::new(0);
-        let done: Vec<Mutex<Option<Result<Ready>>>> = wanted.iter().map(|_| Mutex::new(None)).collect();
-        let store = self.store;
-        let (tell, told) = channel();
-        thread::scope(|scope| {
-            for _ in 0..PARALLEL.min(wanted.len()) {
-                let (next, done, tell) = (&next, &done, tell.clone());
-                scope.spawn(move || {
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        let (Some(layer), Some(present)) = (wanted.get(at), present.get(at)) else { return };
-                        let result = unpack(store, at, layer, *present, &tell);
-                        if result.is_err() {
-                            // The others need not begin what will be thrown away.
-                            next.store(wanted.len(), Ordering::Relaxed);
-                        }
-                        *done[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-                    }
-                });
-            }
-            drop(tell);
-            for step in told {
-                (self.progress)(step);
-            }
-        });
-        let results: Vec<Option<Result<Ready>>> =
-            done.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
-        let mut ready = Vec::with_capacity(results.len());
-        let mut skipped = false;
-        for result in results {
-            match result {
-                Some(result) => ready.push(result?),
-                None => skipped = true,
-            }
-        }
-        if skipped { Err(Error::internal("a layer was left out")) } else { Ok(ready) }
+    fn known_size(&self, diff_id: &Digest) -> Option<u64> {
+        self.store.inner.read_state().layer_size(diff_id)
     }
+
+    /// Whether it is known that the blob holds this archive.
+    fn is_verified(&self, kept: &Kept, diff_id: &Digest) -> bool {
+        match kept.compression {
+            Compression::None => kept.digest == *diff_id,
+            _ => self.store.inner.read_state().verified(&kept.digest, diff_id).is_some(),
+        }
+    }
+
+    /// Checks a blob whose layer's directory is there already.
+    fn verify(&mut self, at: usize, member: &[u8], kept: &Kept, diff_id: &Digest) -> Result<()> {
+        let found = match self.spooled.take_unpacked(member) {
+            Some(Ok(unpacked)) => unpacked.diff_id,
+            _ if kept.compression == Compression::None => kept.digest.clone(),
+            _ => {
+                let inner = &self.store.inner;
+                let plan = Plan { known: Some(&kept.digest), keep: Keep::No, extract: None, limits: inner.limits };
+                let mut blob = File::open(inner.files.blob(&kept.digest))?;
+                pipeline::run(&mut blob, &plan, &mut |_| ()).context(format_args!("layer {at}"))?.diff_id
+            }
+        };
+        if found == *diff_id { Ok(()) } else { Err(mismatch(at, diff_id, &found)) }
+    }
+
+    /// The directory of a layer: the one from its way in, or extracted now.
+    fn unpacked(&mut self, at: usize, member: &[u8], kept: &Kept, diff_id: &Digest) -> Result<Unpacked> {
+        if kept.compression == Compression::None && kept.digest != *diff_id {
+            return Err(mismatch(at, diff_id, &kept.digest));
+        }
+        let inner = &self.store.inner;
+        let mut report = |done| {
+            let step = Progress::Layer { id: diff_id.short().to_owned(), done, total: kept.size };
+            (self.progress)(step);
+        };
+        let unpacked = if let Some(unpacked) = self.spooled.take_unpacked(member) {
+            unpacked.inspect(|_| report(kept.size))
+        } else {
+            let mut blob = File::open(inner.files.blob(&kept.digest))?;
+            unpack::unpack(inner, &mut blob, &kept.digest, &mut report)
+        };
+        let unpacked = unpacked.context(format_args!("layer {at}"))?;
+        if unpacked.diff_id == *diff_id { Ok(unpacked) } else { Err(mismatch(at, diff_id, &unpacked.diff_id)) }
+    }
+
+    fn check_platform(&self, document: &ImageDocument, image: &Described) -> Result<()> {
+        let Some(wanted) = self.platform else { return Ok(()) };
+        let offered = Platform::new(&document.os, &document.architecture, &document.variant);
+        if wanted.suitability(&offered).is_some() {
+            return Ok(());
+        }
+        let name = image.names.first().map_or_else(|| "-".to_owned(), Reference::familiar);
+        Err(other_platform(name, wanted))
+    }
+}
+
+fn mismatch(at: usize, expected: &Digest, found: &Digest) -> Error {
+    invalid(format_args!("invalid diffID for layer {at}: expected {:?}, got {:?}", expected.as_str(), found.as_str()))
 }
 
 /// What the document says about its layers, if that fits the archive and this machine.
@@ -169,44 +173,4 @@ fn check<'d>(document: &'d ImageDocument, image: &Described) -> Result<Vec<Diges
         return Err(invalid(format_args!("invalid manifest, layers length mismatch: expected {expected}, got {got}")));
     }
     Ok(rootfs.diff_ids.clone())
-}
-
-/// Extracts a layer, or only verifies it where its directory is there already.
-fn unpack(store: &ImageStore, at: usize, layer: &Wanted, present: bool, tell: &Sender<Progress>) -> Result<Ready> {
-    let inner = &store.inner;
-    let known_size = inner.read_state().layer_size(&layer.diff_id).filter(|_| present);
-    let plain = layer.compression == Compression::None;
-    let verified = if plain {
-        layer.blob == layer.diff_id
-    } else {
-        inner.read_state().verified(&layer.blob, &layer.diff_id).is_some()
-    };
-    if let (Some(size), true) = (known_size, verified) {
-        return Ok(Ready { size, directory: None });
-    }
-    let mismatch = |found: &Digest| {
-        invalid(format_args!(
-            "invalid diffID for layer {at}: expected {:?}, got {:?}",
-            layer.diff_id.as_str(),
-            found.as_str()
-        ))
-    };
-    if plain && !verified {
-        return Err(mismatch(&layer.blob));
-    }
-    let directory = if known_size.is_some() { None } else { Some(inner.files.temporary_layer()?) };
-    let diff = directory.as_ref().map(|directory| directory.path().join("diff"));
-    let plan = Plan { known: Some(&layer.blob), keep: Keep::No, extract: diff.as_deref(), limits: inner.limits };
-    let mut blob = File::open(inner.files.blob(&layer.blob))?;
-    let mut report = |done| {
-        let step = Progress::Layer { id: layer.diff_id.short().to_owned(), done, total: layer.size };
-        // Nobody listens any more only when another layer failed.
-        drop(tell.send(step));
-    };
-    let arrived = pipeline::run(&mut blob, &plan, &mut report).context(format_args!("layer {at}"))?;
-    if arrived.diff_id != layer.diff_id {
-        return Err(mismatch(&arrived.diff_id));
-    }
-    let size = known_size.or(arrived.extracted.map(|e| e.size)).unwrap_or_default();
-    Ok(Ready { size, directory })
 }

@@ -1,16 +1,17 @@
 //! Archives of images: Docker's in all its ages, and OCI layouts, as any program writes them.
 //!
-//! The archive is spooled member by member under its digests first, because its table of contents may come last. Only
-//! what the table names is kept.
+//! The archive is taken in member by member, because its table of contents may come last. Only what the table names is
+//! kept.
 
 mod archive;
 mod docker;
 mod install;
 mod oci;
+mod unpack;
 
 use crate::{ImageId, ImageStore, Progress};
 use archive::Spooled;
-use gantry_model::{Error, Reference, Result};
+use gantry_model::{Error, Platform, Reference, Result};
 use install::Installer;
 use std::io::Read;
 
@@ -18,6 +19,8 @@ use std::io::Read;
 const MAX_MANIFEST: u64 = 4 << 20;
 /// Bytes of an image's document.
 const MAX_DOCUMENT: u64 = 8 << 20;
+/// Images of an archive.
+const MAX_IMAGES: usize = 1000;
 
 /// An image that came out of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,26 +37,42 @@ struct Described {
     document: Vec<u8>,
     /// The members that are its layers, the lowest first.
     layers: Vec<Vec<u8>>,
-    /// The member that is its manifest; Docker's archives have none.
-    manifest: Option<Vec<u8>>,
+    /// Docker's archives have none.
+    manifest: Option<OwnManifest>,
     parent: Option<ImageId>,
     names: Vec<Reference>,
 }
 
+/// The manifest that an image came with.
+#[derive(Clone)]
+struct OwnManifest {
+    member: Vec<u8>,
+    media_type: String,
+}
+
 impl ImageStore {
-    /// Loads every image of the archive in `body`, which may be compressed as a whole.
-    pub fn load(&self, body: &mut dyn Read, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Loaded>> {
+    /// Loads every image of the archive in `body`, which may be compressed as a whole. Where it has an image for
+    /// several platforms, the one for `platform` is taken, or for this machine.
+    pub fn load(
+        &self,
+        body: &mut dyn Read,
+        platform: Option<&Platform>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Loaded>> {
         let mut spooled = Spooled::read(&self.inner, body, progress)?;
-        let described = if spooled.contains(docker::TABLE) {
-            docker::describe(&spooled)?
-        } else if spooled.contains(oci::TABLE) {
-            oci::describe(&spooled)?
+        let described = if spooled.contains(docker::TABLE.as_bytes()) {
+            docker::describe(&spooled, platform)?
+        } else if spooled.contains(oci::TABLE.as_bytes()) {
+            oci::describe(&spooled, platform)?
         } else {
             return Err(Error::invalid("invalid archive: it has neither manifest.json nor index.json"));
         };
+        if described.len() > MAX_IMAGES {
+            return Err(invalid(format_args!("it has more than {MAX_IMAGES} images")));
+        }
         let mut loaded = Vec::new();
         for image in described {
-            loaded.push(Installer { store: self, spooled: &mut spooled, progress }.install(image)?);
+            loaded.push(Installer { store: self, spooled: &mut spooled, platform, progress }.install(image)?);
         }
         Ok(loaded)
     }
@@ -62,4 +81,11 @@ impl ImageStore {
 /// An error about the archive's contents.
 fn invalid(what: impl std::fmt::Display) -> Error {
     Error::invalid(format!("invalid archive: {what}"))
+}
+
+/// There is an image, but for other machines.
+fn other_platform(name: impl std::fmt::Display, wanted: &Platform) -> Error {
+    Error::not_found(format!(
+        "image with reference {name} was found but does not provide the specified platform ({wanted})"
+    ))
 }

@@ -9,8 +9,9 @@ mod stages;
 use crate::{
     Compression,
     extract::{Extracted, Limits},
+    tar::Archive,
 };
-use buffers::{Pool, link};
+use buffers::{Chunk, Pool, link};
 use gantry_model::{Digest, Error, Result};
 use stages::Stop;
 use std::{fs::File, io::Read, path::Path, thread};
@@ -53,8 +54,7 @@ pub(crate) enum Keep<'a> {
 
 /// Runs `body` through the stages. The first stage that failed on its own account tells why; the others only noticed.
 pub(crate) fn run(body: &mut dyn Read, plan: &Plan<'_>, progress: &mut dyn FnMut(u64)) -> Result<Layer> {
-    let pool = Pool::new();
-    let first = stages::fill(&pool, body).map_err(|e| unreadable(&e))?;
+    let Begun { body, pool, first } = Begun::new(body)?;
     let compression = Compression::detect(&first);
     thread::scope(|scope| {
         let (to_keeper, kept) = link();
@@ -91,7 +91,7 @@ pub(crate) fn run(body: &mut dyn Read, plan: &Plan<'_>, progress: &mut dyn FnMut
         if decode || extractor.is_some() {
             outlets.push(to_decoder);
         }
-        let received = stages::receive(body, first, &pool, outlets, progress);
+        let received = stages::receive(body, first, &pool, outlets, None, progress);
 
         let kept = keeper.map(|thread| join(thread.join())).transpose();
         let decoded = decoder.map(|thread| join(thread.join())).transpose();
@@ -103,18 +103,68 @@ pub(crate) fn run(body: &mut dyn Read, plan: &Plan<'_>, progress: &mut dyn FnMut
     })
 }
 
-/// Digests `body` and keeps it in `file`, without looking into it.
-pub(crate) fn spool(body: &mut dyn Read, file: Option<&File>) -> Result<(Digest, u64)> {
-    let pool = Pool::new();
-    let first = stages::fill(&pool, body).map_err(|e| unreadable(&e))?;
-    thread::scope(|scope| {
-        let (to_keeper, stream) = link();
-        let keeper = scope.spawn(move || stages::keep(stream, file));
-        let received = stages::receive(body, first, &pool, vec![to_keeper], &mut |_| ());
-        let kept = join(keeper.join()).map(Some);
-        let (size, digest, ..) = settle(received, kept, Ok(None), Ok(None))?;
-        Ok((digest.ok_or_else(|| Error::internal("nothing digested the file"))?, size))
-    })
+/// A stream whose beginning has been read, to decide what to do with it.
+pub(crate) struct Begun<'b> {
+    body: &'b mut dyn Read,
+    pool: Pool,
+    first: Chunk,
+}
+
+impl<'b> Begun<'b> {
+    pub(crate) fn new(body: &'b mut dyn Read) -> Result<Self> {
+        let pool = Pool::new();
+        let first = stages::fill(&pool, body).map_err(|e| unreadable(&e))?;
+        Ok(Self { body, pool, first })
+    }
+
+    pub(crate) fn compression(&self) -> Compression {
+        Compression::detect(&self.first)
+    }
+
+    /// Whether an archive begins here that is not compressed.
+    pub(crate) fn is_archive(&self) -> bool {
+        matches!(Archive::new(&self.first[..]).next_entry(), Ok(Some(_)))
+    }
+
+    /// Digests the stream and keeps it in `file`, without looking into it.
+    pub(crate) fn spool(self, file: Option<&File>) -> Result<(Digest, u64)> {
+        let Self { body, pool, first } = self;
+        if first.len() < buffers::BUFFER {
+            // That is all of it, and no work for several threads.
+            return stages::keep_one(&first, file).map(|digest| (digest, first.len() as u64));
+        }
+        thread::scope(|scope| {
+            let (to_keeper, stream) = link();
+            let keeper = scope.spawn(move || stages::keep(stream, file));
+            let received = stages::receive(body, first, &pool, vec![to_keeper], None, &mut |_| ());
+            let kept = join(keeper.join()).map(Some);
+            let (size, digest, ..) = settle(received, kept, Ok(None), Ok(None))?;
+            Ok((digest.ok_or_else(|| Error::internal("nothing digested the file"))?, size))
+        })
+    }
+
+    /// Digests the stream and keeps it in `file`, and extracts it as an archive that is not compressed. Whether the
+    /// latter succeeds does not matter to the former: nobody has said yet that it is a layer.
+    pub(crate) fn attempt(
+        self,
+        file: &File,
+        root: &Path,
+        limits: Limits,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(Digest, u64, Result<Extracted>)> {
+        let Self { body, pool, first } = self;
+        thread::scope(|scope| {
+            let (to_keeper, stream) = link();
+            let (to_extractor, archive) = link();
+            let keeper = scope.spawn(move || stages::keep(stream, Some(file)));
+            let extractor = scope.spawn(move || stages::extract(archive, root, limits));
+            let received = stages::receive(body, first, &pool, vec![to_keeper], Some(to_extractor), progress);
+            let (kept, extracted) = (join(keeper.join()), join(extractor.join()));
+            let (size, digest, ..) = settle(received, kept.map(Some), Ok(None), Ok(None))?;
+            let digest = digest.ok_or_else(|| Error::internal("nothing digested the layer"))?;
+            Ok((digest, size, extracted.map_err(Stop::into_error)))
+        })
+    }
 }
 
 /// Bytes received, digest of the blob, digest of the archive, and what was extracted.
@@ -132,11 +182,9 @@ fn settle(
         (Ok(size), Ok(kept), Ok(decoded), Ok(extracted)) => Ok((size, kept, decoded, extracted)),
         (received, kept, decoded, extracted) => {
             let stops = [received.err(), decoded.err(), kept.err(), extracted.err()];
-            let failure = stops.into_iter().flatten().find_map(|stop| match stop {
-                Stop::Failed(e) => Some(e),
-                Stop::NeighbourGone => None,
-            });
-            Err(failure.unwrap_or_else(|| Error::internal("a stage of the layer pipeline went away")))
+            let mut stops: Vec<Stop> = stops.into_iter().flatten().collect();
+            let own = stops.iter().position(|stop| matches!(stop, Stop::Failed(_))).unwrap_or_default();
+            Err(stops.swap_remove(own).into_error())
         }
     }
 }

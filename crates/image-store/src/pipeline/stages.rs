@@ -26,6 +26,15 @@ pub(super) enum Stop {
     NeighbourGone,
 }
 
+impl Stop {
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Failed(e) => e,
+            Self::NeighbourGone => Error::internal("a stage of the layer pipeline went away"),
+        }
+    }
+}
+
 impl From<Error> for Stop {
     fn from(e: Error) -> Self {
         Self::Failed(e)
@@ -53,12 +62,13 @@ pub(super) fn fill(pool: &Pool, body: &mut dyn Read) -> io::Result<Chunk> {
     Ok(pool.share(bytes, length))
 }
 
-/// Takes the body in and hands it to every outlet; returns its length.
+/// Takes the body in and hands it to every outlet; returns its length. The optional one may close before the end.
 pub(super) fn receive(
     body: &mut dyn Read,
     first: Chunk,
     pool: &Pool,
     outlets: Vec<Outlet>,
+    mut optional: Option<Outlet>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<u64, Stop> {
     let mut received = 0;
@@ -69,12 +79,25 @@ pub(super) fn receive(
         for outlet in &outlets {
             outlet.send(Some(chunk.clone())).map_err(|_| Stop::NeighbourGone)?;
         }
+        optional = optional.filter(|outlet| outlet.send(Some(chunk.clone())).is_ok());
         chunk = fill(pool, body).map_err(|e| Stop::Failed(unreadable(&e)))?;
     }
     for outlet in outlets {
         outlet.send(None).map_err(|_| Stop::NeighbourGone)?;
     }
+    if let Some(outlet) = optional {
+        // It knows itself why it ended early.
+        let _ = outlet.send(None);
+    }
     Ok(received)
+}
+
+/// The same as [`keep`] for a stream of one chunk.
+pub(super) fn keep_one(chunk: &[u8], file: Option<&File>) -> Result<Digest, Error> {
+    if let Some(mut file) = file {
+        file.write_all(chunk).map_err(|e| Error::from(e).context("cannot store the archive"))?;
+    }
+    Ok(Digest::sha256(Sha256::digest(chunk).into()))
 }
 
 /// Digests and writes the bytes as they came.

@@ -125,6 +125,21 @@ impl<R: BufRead> Archive<R> {
         self.remaining = self.remaining.saturating_sub(length as u64);
     }
 
+    /// Moves some of the current entry's data to `buffer`; nothing at its end. Unlike [`Archive::data`] it need not pass
+    /// through the stream's own buffer.
+    pub fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
+        let most = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let length = self.stream.read(&mut buffer[..most])?;
+        if length == 0 {
+            return Err(TarError::Truncated);
+        }
+        self.remaining -= length as u64;
+        Ok(length)
+    }
+
     /// The stream, behind whatever was read.
     pub fn into_inner(self) -> R {
         self.stream
