@@ -19,4 +19,3 @@ mod rootfs;
 pub mod seccomp;
 pub mod spawn;
 pub mod spec;
-pub mod view;
