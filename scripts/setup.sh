@@ -64,6 +64,7 @@ test)
     need mmdebstrap mmdebstrap
     need openssl openssl
     need hostname hostname
+    need docker-registry docker-registry
     need skopeo skopeo
     need umoci umoci
     need ps procps

@@ -1,9 +1,13 @@
 """Options and fixtures of all end-to-end tests: one suite, two engines."""
 
+import contextlib
+
 import pytest
 
 from harness import cli, rootfs
 from harness.engine import VERSIONS, Engine
+from harness.registry import DebianRegistry, FakeRegistry
+from harness.tls import Authority
 
 
 def pytest_addoption(parser):
@@ -51,6 +55,24 @@ class Shared:
             self.engine = None
 
 
+class SharedRegistries:
+    """One registry for each engine that the worker had."""
+
+    def __init__(self):
+        self.found = {}
+
+    def get(self, engine):
+        if engine not in self.found:
+            self.close()
+            self.found[engine] = DebianRegistry(engine)
+        return self.found[engine]
+
+    def close(self):
+        for one in self.found.values():
+            one.close()
+        self.found.clear()
+
+
 @pytest.fixture(scope="session")
 def engine_kind(request):
     """"gantry" or "reference"."""
@@ -83,8 +105,9 @@ def own_engine(request, engine_kind):
     """Makes engines for one test that kills, restarts or configures them."""
     made = []
 
-    def make(*arguments, images=True):
-        engine = Engine(engine_kind, arguments)
+    def make(*arguments, images=True, environment=None, prepare=None):
+        """`prepare(engine)` runs when the engine's host is there and the engine is not: it may add arguments."""
+        engine = Engine(engine_kind, arguments, environment, prepare)
         made.append(engine)
         request.node.engine = engine
         if images:
@@ -105,6 +128,38 @@ def api(engine):
 def docker(engine, docker_path):
     """One of the installed docker commands."""
     return cli.Cli(docker_path, engine)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """A private certificate authority."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def closing():
+    """closing(x): x.close() at the end of the test, and x back."""
+    with contextlib.ExitStack() as stack:
+        yield lambda it: stack.enter_context(contextlib.closing(it))
+
+
+@pytest.fixture
+def registry(engine, shared_registries):
+    """Debian's registry beside the worker's engine, without TLS or passwords; tests use repositories of their own."""
+    return shared_registries.get(engine)
+
+
+@pytest.fixture(scope="session")
+def shared_registries():
+    holder = SharedRegistries()
+    yield holder
+    holder.close()
+
+
+@pytest.fixture
+def fake(engine, closing):
+    """A registry of the tests' own beside the worker's engine."""
+    return closing(FakeRegistry(engine.sandbox))
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ ALLOWED = [
     Allowed("reference", r" v1\.35 ", r"^unknown ", "20.10 sends its newest fields to clients of every version"),
     Allowed("reference", r" /images/json ", r"^null at /\d+/(Labels|RepoDigests|RepoTags):",
             "20.10 sends a nil map or slice as null although the file says it is never null"),
+    Allowed("reference", r" /images/\{name\}/json ", r"^null at /GraphDriver/Data:", "20.10, for an image without layers"),
     Allowed("both", r" /events ", r"^unknown at /(status|id|from):",
             "the events of old; Docker sends them beside the new ones up to 1.51 and clients read them"),
     Allowed("both", r" v1\.25 .* 400$", r"^json .*client version 1\.11 is too old",

@@ -43,9 +43,10 @@ class Engine:
     address = ENGINE_ADDRESS
     outside_address = OUTSIDE_ADDRESS
 
-    def __init__(self, kind, arguments=()):
+    def __init__(self, kind, arguments=(), environment=None, prepare=None):
         self.kind = kind
         self.arguments = list(arguments)
+        self.environment = {**os.environ, **(environment or {})}
         self.process = None
         self.proxy = None
         self.sandbox = Sandbox()
@@ -60,6 +61,8 @@ class Engine:
             self.recorder = Recorder(kind, tuple(map(int, VERSIONS[kind][-1].split("."))))
             self.api = Client(self.socket, VERSION, self.recorder)
             self.proxy = Proxy(self.proxy_socket, self.socket, self.recorder)
+            if prepare is not None:
+                prepare(self)
             self.start()
         except BaseException:
             self.close()
@@ -96,7 +99,7 @@ class Engine:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self.sandbox.enter(self.command()), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=die_with_parent,
+                env=self.environment, preexec_fn=die_with_parent,
             )
         if wait:
             self.wait_ready()

@@ -146,6 +146,20 @@ class Sandbox:
         made.settimeout(10)
         return made
 
+    def own_etc(self):
+        """Path of an /etc that the test may write to: the machine's, with a layer on top that only the engine sees."""
+        upper, work = self.dir / "etc", self.dir / "etc-work"
+        if not upper.exists():
+            upper.mkdir()
+            work.mkdir()
+            self.run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir=/etc,upperdir={upper},workdir={work}", "/etc"])
+        return self.root / "etc"
+
+    def hosts(self, **names):
+        """Names the engine's host knows, `_` for a dot (`registry_test="10.99.0.1"`)."""
+        lines = ["127.0.0.1 localhost sandbox", *(f"{address} {name.replace('_', '.')}" for name, address in names.items())]
+        (self.own_etc() / "hosts").write_text("\n".join(lines) + "\n")
+
     def mounts(self):
         """Mount points in the engine's host, sorted."""
         text = (self.root / "proc/1/mountinfo").read_text()

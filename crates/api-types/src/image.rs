@@ -27,6 +27,9 @@ pub struct ImageSummary {
     pub size: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descriptor: Option<Descriptor>,
+    /// When asked for: what the image's index lists, or its one manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Vec<ManifestSummary>>,
 }
 
 impl Default for ImageSummary {
@@ -42,6 +45,7 @@ impl Default for ImageSummary {
             shared_size: -1,
             size: 0,
             descriptor: None,
+            manifests: None,
         }
     }
 }
@@ -76,6 +80,15 @@ pub struct ImageInspect {
     pub metadata: ImageMetadata,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descriptor: Option<Descriptor>,
+    /// When asked for: what the image's index lists, or its one manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Vec<ManifestSummary>>,
+    /// The container that the image was committed from; only clients of API 1.44 and older see it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container: String,
+    /// Its configuration; for the same clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_config: Option<ContainerConfig>,
 }
 
 /// The storage driver and what it says about a thing.
@@ -137,6 +150,67 @@ pub struct Platform {
     pub os_features: Option<Vec<String>>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub variant: String,
+}
+
+/// One manifest of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestSummary {
+    /// Digest of the manifest.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// As the index has it.
+    pub descriptor: Descriptor,
+    /// Whether everything below the manifest is here.
+    pub available: bool,
+    /// What it takes here.
+    pub size: ManifestSize,
+    /// `image`, `attestation` or `unknown`.
+    pub kind: String,
+    /// Of the kind `image`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_data: Option<ManifestImageData>,
+    /// Of the kind `attestation`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation_data: Option<AttestationData>,
+}
+
+/// Bytes that a manifest takes here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestSize {
+    /// Blobs and what was made of them.
+    pub total: i64,
+    /// Blobs.
+    pub content: i64,
+}
+
+/// A manifest that containers can be made from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestImageData {
+    /// What it runs on.
+    pub platform: Platform,
+    /// Ids of the containers made from it.
+    pub containers: Vec<String>,
+    /// What its layers take.
+    pub size: UnpackedSize,
+}
+
+/// Bytes of extracted layers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct UnpackedSize {
+    /// That many.
+    pub unpacked: i64,
+}
+
+/// A statement about another manifest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct AttestationData {
+    /// Digest of the other one.
+    pub r#for: String,
 }
 
 /// One entry of `GET /images/{name}/history`.

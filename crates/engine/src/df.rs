@@ -3,32 +3,45 @@
 use crate::{Engine, ImageListOptions, ListOptions};
 use gantry_api_types::DiskUsage;
 use gantry_model::{Error, Result};
-use std::collections::HashSet;
+
+/// What to look at. Each kind takes work: volumes and containers are walked.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of four independent kinds")]
+#[expect(missing_docs, reason = "four plain fields")]
+pub struct DiskUsageOptions {
+    pub containers: bool,
+    pub images: bool,
+    pub volumes: bool,
+    pub build_cache: bool,
+}
+
+impl DiskUsageOptions {
+    /// Everything.
+    pub const ALL: Self = Self { containers: true, images: true, volumes: true, build_cache: true };
+}
 
 impl Engine {
     /// What images, containers and volumes take on the disk. There is no build cache.
-    pub async fn disk_usage(&self) -> Result<DiskUsage> {
-        let everything = ListOptions { all: true, size: true, ..ListOptions::default() };
-        let containers = self.container_list(everything).await?;
-        let engine = self.arc();
-        let images = tokio::task::spawn_blocking(move || {
-            engine.images().list(ImageListOptions { all: false, shared_size: true, ..ImageListOptions::default() })
-        });
-        let images = images.await.map_err(|e| Error::internal(format!("the engine failed: {e}")))??;
-        Ok(DiskUsage {
-            layers_size: Some(self.layers_size()),
-            images: Some(images),
-            containers: Some(containers),
-            volumes: Some(self.volumes_with_usage().await),
-            build_cache: Some(Vec::new()),
-        })
-    }
-
-    /// Bytes of all layers, each counted once however many images stand on it.
-    fn layers_size(&self) -> i64 {
-        let images = self.images.list();
-        let mut seen = HashSet::new();
-        let layers = images.iter().flat_map(|image| &image.layers).filter(|layer| seen.insert(layer.chain_id.clone()));
-        i64::try_from(layers.map(|layer| layer.size).sum::<u64>()).unwrap_or(i64::MAX)
+    pub async fn disk_usage(&self, wanted: DiskUsageOptions) -> Result<DiskUsage> {
+        let mut usage = DiskUsage::default();
+        if wanted.containers {
+            let everything = ListOptions { all: true, size: true, ..ListOptions::default() };
+            usage.containers = Some(self.container_list(everything).await?);
+        }
+        if wanted.images {
+            let engine = self.arc();
+            let list = tokio::task::spawn_blocking(move || {
+                let options = ImageListOptions { shared_size: true, containers: true, ..ImageListOptions::default() };
+                Ok::<_, Error>((engine.images().list(options)?, engine.images.layers_size()))
+            });
+            let (images, layers) = list.await.map_err(|e| Error::internal(format!("the engine failed: {e}")))??;
+            usage.images = Some(images);
+            usage.layers_size = i64::try_from(layers).unwrap_or(i64::MAX);
+        }
+        if wanted.volumes {
+            usage.volumes = Some(self.volumes_with_usage().await);
+        }
+        usage.build_cache = wanted.build_cache.then(Vec::new);
+        Ok(usage)
     }
 }

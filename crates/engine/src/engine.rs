@@ -5,7 +5,6 @@ use crate::container::{Container, Dirs, Record, Registry};
 use crate::events::Events;
 use crate::log_watch::LogWatch;
 use crate::networks::Networks;
-use crate::transfer::Transfers;
 use crate::{exec, recover};
 use gantry_image_store::ImageStore;
 use gantry_model::error::Context;
@@ -23,8 +22,6 @@ pub struct Engine {
     pub(crate) config: Config,
     pub(crate) db: Db,
     pub(crate) images: ImageStore,
-    pub(crate) registry: gantry_registry_client::Client,
-    pub(crate) transfers: Transfers,
     pub(crate) volumes: gantry_volumes::Volumes,
     pub(crate) network: Arc<gantry_network::Manager>,
     pub(crate) networks: Networks,
@@ -60,8 +57,6 @@ impl Engine {
         }
         let db = Db::open(&config.data_root.join("state.redb"))?;
         let images = ImageStore::open(&config.data_root, db.clone())?;
-        let registry = gantry_registry_client::Client::new(config.registry.client());
-        let transfers = Transfers::new(&config.registry);
         let volumes = gantry_volumes::Volumes::open(&config.data_root, db.clone())?;
         let network = Arc::new(gantry_network::Manager::open(config.network.clone())?);
         let networks = Networks::open(&db)?;
@@ -72,8 +67,6 @@ impl Engine {
             config,
             db,
             images,
-            registry,
-            transfers,
             volumes,
             network,
             networks,

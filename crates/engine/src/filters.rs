@@ -26,19 +26,25 @@ impl Filters {
         }
     }
 
-    /// A filter with one boolean value, `None` when absent.
+    /// A filter that is a switch, `None` when absent. Several values are fine as long as they agree.
     pub fn boolean(&self, key: &str) -> Result<Option<bool>> {
-        let mut values = self.get(key);
-        let Some(first) = values.next() else { return Ok(None) };
-        let invalid = || Error::invalid(format!("invalid filter '{key}=[{first}]'"));
-        if values.next().is_some() {
-            return Err(invalid());
+        if !self.has(key) {
+            return Ok(None);
         }
-        match first {
-            "1" | "true" | "True" | "TRUE" | "t" => Ok(Some(true)),
-            "0" | "false" | "False" | "FALSE" | "f" => Ok(Some(false)),
-            _ => Err(invalid()),
+        let has = |words: [&str; 2]| self.get(key).any(|value| words.contains(&value));
+        match (has(["1", "true"]), has(["0", "false"])) {
+            (true, false) => Ok(Some(true)),
+            (false, true) => Ok(Some(false)),
+            _ => {
+                let values: Vec<&str> = self.get(key).collect();
+                Err(Error::invalid(format!("invalid filter '{key}=[{}]'", values.join(" "))))
+            }
         }
+    }
+
+    /// Whether the labels satisfy `label` and do not satisfy `label!`.
+    pub fn select_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.match_labels("label", labels) && !(self.has("label!") && self.match_labels("label!", labels))
     }
 
     /// Whether the labels satisfy every `label` value (`key` or `key=value`).
@@ -47,5 +53,33 @@ impl Filters {
             Some((k, v)) => labels.get(k).is_some_and(|have| have == v),
             None => labels.contains_key(wanted),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filters(key: &str, values: &[&str]) -> Filters {
+        Filters([(key.to_owned(), values.iter().map(|value| (*value).to_owned()).collect())].into())
+    }
+
+    #[test]
+    fn switches() {
+        let dangling = |values: &[&str]| filters("dangling", values).boolean("dangling").map_err(|e| e.to_string());
+        assert_eq!(dangling(&[]), Ok(None));
+        assert_eq!(dangling(&["true", "1"]), Ok(Some(true)));
+        assert_eq!(dangling(&["0"]), Ok(Some(false)));
+        assert_eq!(dangling(&["true", "false"]), Err("invalid filter 'dangling=[false true]'".into()));
+        assert_eq!(dangling(&["maybe"]), Err("invalid filter 'dangling=[maybe]'".into()));
+    }
+
+    #[test]
+    fn labels() {
+        let labels = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+        assert!(filters("label", &["a"]).select_labels(&labels));
+        assert!(!filters("label", &["a=2"]).select_labels(&labels));
+        assert!(filters("label!", &["b"]).select_labels(&labels));
+        assert!(!filters("label!", &["a=1"]).select_labels(&labels));
     }
 }

@@ -61,6 +61,17 @@ pub struct Layer {
     pub size: u64,
 }
 
+/// The index that an image was chosen from; a blob of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageIndex {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Its size.
+    pub size: u64,
+}
+
 /// An image.
 #[derive(Debug, Clone)]
 pub struct Image {
@@ -80,6 +91,10 @@ pub struct Image {
     pub manifest: Digest,
     /// Size of that.
     pub manifest_size: u64,
+    /// Media type of that.
+    pub manifest_type: String,
+    /// The index that it was chosen from.
+    pub index: Option<ImageIndex>,
     /// Size of its document.
     pub document_size: u64,
     /// Its document: configuration, history, platform and the like.

@@ -6,10 +6,12 @@
 
 mod arrival;
 mod changes;
+mod commit;
 mod compression;
 pub mod config;
 mod damage;
 pub mod extract;
+mod facts;
 mod files;
 mod image;
 mod import;
@@ -17,6 +19,7 @@ mod layout;
 mod lease;
 mod load;
 mod manifest;
+pub mod pack;
 mod partial;
 mod pipeline;
 mod records;
@@ -31,10 +34,11 @@ mod tag;
 pub mod tar;
 
 pub use arrival::{Arrival, Committed, ExtractFailure, Incoming, IncomingLayer, LayerLease, WantedLayer};
+pub use commit::{CommitOptions, apply_changes};
 pub use compression::Compression;
 pub use config::{HealthConfig, HistoryItem, ImageConfig, ImageDocument};
 pub use damage::BlobReader;
-pub use image::{Image, ImageId, Layer};
+pub use image::{Image, ImageId, ImageIndex, Layer};
 pub use import::ImportOptions;
 pub use load::Loaded;
 pub use manifest::{ManifestBlob, StoredManifest};

@@ -1,6 +1,6 @@
 //! What the state database holds about images.
 
-use crate::{Image, ImageDocument, ImageId, image::Layer, layout};
+use crate::{Image, ImageDocument, ImageId, ImageIndex, image::Layer, layout};
 use gantry_model::{Digest, Reference, Result, Timestamp, error::Context};
 use gantry_state_db::Table;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,8 @@ pub(crate) struct ImageRecord {
 pub(crate) struct IndexRecord {
     pub(crate) digest: Digest,
     pub(crate) media_type: String,
+    #[serde(default)]
+    pub(crate) size: u64,
 }
 
 fn oci_manifest() -> String {
@@ -88,6 +90,12 @@ impl ImageRecord {
             size: self.layers.iter().map(|l| l.size).sum(),
             manifest: self.manifest.clone(),
             manifest_size: self.manifest_size,
+            manifest_type: self.manifest_type.clone(),
+            index: self.index.clone().map(|IndexRecord { digest, media_type, size }| ImageIndex {
+                digest,
+                media_type,
+                size,
+            }),
             document_size: self.document.len() as u64,
             document,
             layers: self.layers.clone(),

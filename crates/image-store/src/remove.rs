@@ -1,7 +1,9 @@
 //! Removing names and images, by the reference engine's rules for `DELETE /images/{name}`.
 
 use crate::{
-    Image, ImageId, ImageStore, layout,
+    Image, ImageId, ImageStore,
+    arrival::lasting,
+    layout,
     records::{DETACHED, IMAGES, ImageRecord, REFERENCES},
     resolve,
     state::State,
@@ -9,7 +11,10 @@ use crate::{
 };
 use gantry_model::{Error, Reference, Result};
 use gantry_state_db::Batch;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 /// How to remove.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,27 +74,18 @@ impl ImageStore {
         self.inner.carry_out(&plan)
     }
 
-    /// Removes images that no name leads to, that no image was made from and that no container uses, and that `wanted`
+    /// Removes images that no tag leads to, that no image was made from and that no container uses, and that `wanted`
     /// agrees to. Returns what was removed and how many bytes that freed.
-    pub fn prune(&self, wanted: &dyn Fn(&Image) -> bool, in_use: Users<'_>) -> Result<(Vec<Deleted>, u64)> {
+    pub fn prune(&self, wanted: &dyn Fn(&Image) -> bool, in_use: Users<'_>) -> (Vec<Deleted>, u64) {
+        self.prune_unused(&|image| image.repo_tags.is_empty() && wanted(image), in_use)
+    }
+
+    /// The same for images with tags too.
+    pub fn prune_unused(&self, wanted: &dyn Fn(&Image) -> bool, in_use: Users<'_>) -> (Vec<Deleted>, u64) {
         let options = RemoveOptions { force: false, prune: true };
-        Ok(self.prune_if(&|image| image.is_unnamed() && wanted(image), options, in_use))
-    }
-
-    /// The same for images with names too.
-    pub fn prune_unused(&self, wanted: &dyn Fn(&Image) -> bool, in_use: Users<'_>) -> Result<(Vec<Deleted>, u64)> {
-        Ok(self.prune_if(wanted, RemoveOptions { force: true, prune: true }, in_use))
-    }
-
-    fn prune_if(
-        &self,
-        wanted: &dyn Fn(&Image) -> bool,
-        options: RemoveOptions,
-        in_use: Users<'_>,
-    ) -> (Vec<Deleted>, u64) {
         let mut deleted = Vec::new();
         let mut freed = 0;
-        for image in self.list() {
+        for image in children_first(self.list()) {
             if self.has_children(&image.id) || in_use(&image.id) != InUse::None || !wanted(&image) {
                 continue;
             }
@@ -109,6 +105,19 @@ impl ImageStore {
         }
         (deleted, freed)
     }
+}
+
+/// Images in an order in which each comes before the one it was made from, so that both can go.
+fn children_first(images: Vec<Arc<Image>>) -> Vec<Arc<Image>> {
+    let parents: HashMap<ImageId, ImageId> =
+        images.iter().filter_map(|image| Some((image.id.clone(), image.parent.clone()?))).collect();
+    let ancestors = |image: &Arc<Image>| {
+        let chain = std::iter::successors(parents.get(&image.id), |id| parents.get(id));
+        chain.take(parents.len()).count()
+    };
+    let mut images = images;
+    images.sort_by_cached_key(|image| std::cmp::Reverse(ancestors(image)));
+    images
 }
 
 /// What a removal is going to do.
@@ -161,7 +170,8 @@ impl Plan<'_> {
                 id.short()
             )));
         }
-        let reference = Reference::parse(name)?.or_latest();
+        // `name:tag@digest` is a name by digest.
+        let reference = lasting(&Reference::parse(name)?)?;
         let by_digest = reference.digest().is_some();
         self.untag(&reference, id);
         // Names by digest go with the last tag of their repository.

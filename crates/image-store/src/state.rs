@@ -177,7 +177,7 @@ impl State {
         named.map(|layer| (layer.chain_id.hex().to_owned(), layer.diff_id.clone())).collect()
     }
 
-    fn records(&self) -> impl Iterator<Item = &ImageRecord> {
+    pub(crate) fn records(&self) -> impl Iterator<Item = &ImageRecord> {
         self.images.values().map(|known| &known.record).chain(self.detached.values())
     }
 

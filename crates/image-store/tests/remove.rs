@@ -134,11 +134,11 @@ fn prune_takes_the_nameless() {
     let bench = Bench::new();
     bench.import(&small("1"), "x").unwrap();
     let newest = bench.import(&small("22"), "x").unwrap();
-    let (deleted, freed) = bench.store.prune(&|_| true, &unused).unwrap();
+    let (deleted, freed) = bench.store.prune(&|_| true, &unused);
     assert_eq!((deleted.len(), freed), (2, 1));
     assert_eq!(bench.store.list().len(), 1);
-    assert_eq!(bench.store.prune_unused(&|_| true, &|_| InUse::Stopped("c".into())).unwrap().1, 0);
-    let (deleted, _) = bench.store.prune_unused(&|_| true, &unused).unwrap();
+    assert_eq!(bench.store.prune_unused(&|_| true, &|_| InUse::Stopped("c".into())).1, 0);
+    let (deleted, _) = bench.store.prune_unused(&|_| true, &unused);
     assert_eq!(shown(&deleted), ["untagged x:latest", &format!("image {newest}"), "layer"]);
     assert_eq!(bench.leftovers(), Vec::<String>::new());
 }

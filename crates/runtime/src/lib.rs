@@ -19,3 +19,4 @@ mod rootfs;
 pub mod seccomp;
 pub mod spawn;
 pub mod spec;
+pub mod view;

@@ -154,7 +154,7 @@ impl Engine {
 }
 
 /// `linux`, also for images that do not say.
-fn image_os(image: &Image) -> &str {
+pub(crate) fn image_os(image: &Image) -> &str {
     if image.document.os.is_empty() { "linux" } else { &image.document.os }
 }
 

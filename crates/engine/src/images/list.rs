@@ -1,11 +1,15 @@
 //! `GET /images/json`.
 
-use super::{Images, glob, view};
+use super::reference_filter::References;
+use super::sizes::shared_sizes;
+use super::{Images, view};
 use crate::filters::Filters;
 use gantry_api_types::ImageSummary;
 use gantry_image_store::{Image, ImageId};
-use gantry_model::{Reference, Result};
+use gantry_model::{Result, Timestamp};
 use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 const FILTERS: &[&str] = &["before", "dangling", "label", "label!", "reference", "since", "until"];
 
@@ -14,8 +18,12 @@ const FILTERS: &[&str] = &["before", "dangling", "label", "label!", "reference",
 pub struct ImageListOptions {
     /// Intermediate images too.
     pub all: bool,
-    /// Count the bytes shared with other images, and the containers.
+    /// Count the bytes shared with other images.
     pub shared_size: bool,
+    /// Count the containers.
+    pub containers: bool,
+    /// Tell about each image's manifests, and count the containers.
+    pub manifests: bool,
     /// Which images.
     pub filters: Filters,
 }
@@ -24,36 +32,36 @@ impl Images<'_> {
     /// The images that match, the newest first.
     #[expect(clippy::needless_pass_by_value, reason = "callers on another thread give it away")]
     pub fn list(self, options: ImageListOptions) -> Result<Vec<ImageSummary>> {
-        let ImageListOptions { all: intermediate, shared_size, filters } = &options;
+        let filters = &options.filters;
         filters.accept_only(FILTERS)?;
         let dangling = filters.boolean("dangling")?;
-        let bound = |key: &str| {
-            let times = filters.get(key).map(|name| Ok(self.engine.images.resolve(name)?.document.created));
-            times.collect::<Result<Vec<_>>>()
-        };
-        let (before, since) = (bound("before")?, bound("since")?);
-        let until = crate::until::parse(filters)?;
+        let window = self.window(filters)?;
+        let references = References::parse(filters)?;
+        // One reading of the store: what follows must fit together.
         let all = self.engine.images.list();
-        let shared = shared_size.then(|| view::shared_sizes(&all));
+        let parents: HashSet<&ImageId> = all.iter().filter_map(|image| image.parent.as_ref()).collect();
+        let shared = options.shared_size.then(|| shared_sizes(&all));
+        let users = (options.containers || options.manifests).then(|| self.containers_by_image());
+
         let mut shown = Vec::new();
         for image in &all {
-            let created = image.document.created;
-            let labels = &image.document.config.labels;
-            let fits = before.iter().all(|bound| created < *bound)
-                && since.iter().all(|bound| created > *bound)
-                && until.is_none_or(|until| created < until)
-                && filters.match_labels("label", labels)
-                && !(filters.has("label!") && filters.match_labels("label!", labels));
-            if !fits || !self.is_shown(image, dangling, *intermediate) {
+            if !window.contains(image.document.created)
+                || !filters.select_labels(&image.document.config.labels)
+                || !is_shown(image, parents.contains(&image.id), dangling, options.all)
+            {
                 continue;
             }
-            let mut summary = view::summary(image);
-            if !keep_references(&mut summary, filters) {
-                continue;
+            let Some((tags, digests)) = references.select(image) else { continue };
+            let mut summary = view::summary(image, tags, digests);
+            if let Some(shared) = &shared {
+                summary.shared_size = shared.get(&image.id).copied().unwrap_or(0);
             }
-            if let Some(bytes) = shared.as_ref().and_then(|shared| shared.get(&summary.id)) {
-                summary.shared_size = *bytes;
-                summary.containers = self.containers_on(&image.id);
+            if let Some(users) = &users {
+                let ids = users.get(image.id.as_str()).map_or(&[][..], Vec::as_slice);
+                summary.containers = ids.len() as i64;
+                if options.manifests {
+                    summary.manifests = Some(self.manifests(image, ids));
+                }
             }
             shown.push(summary);
         }
@@ -61,39 +69,48 @@ impl Images<'_> {
         Ok(shown)
     }
 
-    fn containers_on(self, id: &ImageId) -> i64 {
-        let containers = self.engine.containers.all();
-        containers.iter().filter(|c| c.read().image == id.as_str()).count() as i64
+    /// Between which moments an image must have been made.
+    fn window(self, filters: &Filters) -> Result<Window> {
+        let times = |key: &str| -> Result<Vec<Timestamp>> {
+            filters.get(key).map(|name| Ok(self.engine.images.resolve(name)?.document.created)).collect()
+        };
+        let mut before = times("before")?;
+        before.extend(crate::until::parse_all(filters)?);
+        Ok(Window { before: before.into_iter().min(), since: times("since")?.into_iter().max() })
     }
 
-    /// An image without a name is shown if nothing was made from it, or with `all`.
-    fn is_shown(self, image: &Image, dangling: Option<bool>, all: bool) -> bool {
-        let unnamed = image.is_unnamed();
-        let head = !unnamed || !self.engine.images.has_children(&image.id);
-        (all || head) && dangling.is_none_or(|dangling| dangling == (unnamed && head))
+    /// The ids of the containers made from each image.
+    pub(super) fn containers_by_image(self) -> HashMap<String, Vec<String>> {
+        let mut users: HashMap<String, Vec<String>> = HashMap::new();
+        for container in self.engine.containers.all() {
+            let record = container.read();
+            users.entry(record.image.clone()).or_default().push(record.id.to_string());
+        }
+        users
     }
 }
 
-/// Leaves only the names that a `reference` filter asks for; false when there are none.
-fn keep_references(summary: &mut ImageSummary, filters: &Filters) -> bool {
-    if !filters.has("reference") {
-        return true;
-    }
-    let wanted = |name: &String| filters.get("reference").any(|pattern| matches_reference(pattern, name));
-    let mut any = false;
-    for names in [&mut summary.repo_tags, &mut summary.repo_digests].into_iter().flatten() {
-        names.retain(wanted);
-        any |= !names.is_empty();
-    }
-    any
+/// Both ends are open.
+#[derive(Debug, Default)]
+struct Window {
+    before: Option<Timestamp>,
+    since: Option<Timestamp>,
 }
 
-/// Against the short form, with or without tag, or against the full form.
-fn matches_reference(pattern: &str, name: &str) -> bool {
-    let Ok(reference) = Reference::parse(name) else { return false };
-    [reference.familiar(), reference.familiar_name(), reference.name(), reference.to_string()]
-        .iter()
-        .any(|form| glob::matches(pattern, form))
+impl Window {
+    fn contains(&self, created: Timestamp) -> bool {
+        self.before.is_none_or(|before| created < before) && self.since.is_none_or(|since| created > since)
+    }
+}
+
+/// An image without a name is shown if nothing was made from it, or with `all`. Dangling is what has no tag: a name by
+/// digest alone does not change that.
+fn is_shown(image: &Arc<Image>, has_children: bool, dangling: Option<bool>, all: bool) -> bool {
+    match dangling {
+        Some(true) => image.repo_tags.is_empty() && !has_children,
+        Some(false) => !image.is_unnamed(),
+        None => all || !image.is_unnamed() || !has_children,
+    }
 }
 
 #[cfg(test)]
@@ -101,27 +118,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references() {
-        for (pattern, name, wanted) in [
-            ("busybox", "busybox:1", true),
-            ("busybox:1", "busybox:1", true),
-            ("busybox:2", "busybox:1", false),
-            ("busy*", "busybox:1", true),
-            ("*/busybox", "team/busybox:1", true),
-            ("busybox", "team/busybox:1", false),
-        ] {
-            assert_eq!(matches_reference(pattern, name), wanted, "{pattern} {name}");
-        }
-    }
-
-    #[test]
-    fn only_the_matching_names_are_shown() {
-        let mut filters = Filters::default();
-        filters.0.insert("reference".into(), ["a:*".to_owned()].into());
-        let tags = Some(vec!["a:1".to_owned(), "b:1".to_owned()]);
-        let mut summary = ImageSummary { repo_tags: tags, ..ImageSummary::default() };
-        assert!(keep_references(&mut summary, &filters));
-        assert_eq!(summary.repo_tags.unwrap(), ["a:1"]);
-        assert!(!keep_references(&mut ImageSummary::default(), &filters));
+    fn windows_are_open() {
+        let at = |n: i128| Timestamp::from_unix_nanos(n);
+        let window = Window { before: Some(at(10)), since: Some(at(5)) };
+        let inside: Vec<i128> = (0..15).filter(|n| window.contains(at(*n))).collect();
+        assert_eq!(inside, [6, 7, 8, 9]);
+        assert!(Window::default().contains(Timestamp::ZERO));
     }
 }

@@ -1,20 +1,22 @@
 //! Images, as clients see them. The calls block: archives are streams, and the store keeps files.
 
 mod glob;
-mod lines;
+mod inspect;
 mod list;
 mod load;
-mod login;
+mod manifests;
+mod platform;
 mod prune;
-mod pull;
+mod reference_filter;
 mod remove;
+mod sizes;
 mod view;
 
+pub use inspect::ImageInspectOptions;
 pub use list::ImageListOptions;
-pub use pull::ImagePull;
+pub use remove::ImageRemoveOptions;
 
 use crate::Engine;
-use gantry_api_types::{HistoryItem, ImageInspect};
 use gantry_image_store::{ImportOptions, Progress, import_name};
 use gantry_model::Result;
 use std::collections::BTreeMap;
@@ -81,17 +83,6 @@ impl Images<'_> {
         let tagged = self.engine.images.tag(name, repo, tag)?;
         self.event(tagged.image.as_str(), &tagged.name.familiar(), "tag");
         Ok(())
-    }
-
-    /// Everything about an image.
-    pub fn inspect(self, name: &str) -> Result<ImageInspect> {
-        let image = self.engine.images.resolve(name)?;
-        Ok(view::inspect(&image, &self.engine.images.rootfs(&image)))
-    }
-
-    /// How an image came to be, the newest step first.
-    pub fn history(self, name: &str) -> Result<Vec<HistoryItem>> {
-        Ok(self.engine.images.history(name)?.into_iter().map(view::history_item).collect())
     }
 
     /// An event of an image that exists, with its labels.

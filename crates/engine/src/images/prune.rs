@@ -14,18 +14,19 @@ impl Images<'_> {
         let dangling = filters.boolean("dangling")?.unwrap_or(true);
         let until = crate::until::parse(&filters)?;
         let wanted = |image: &Image| {
-            let labels = &image.document.config.labels;
-            until.is_none_or(|until| image.document.created < until)
-                && filters.match_labels("label", labels)
-                && !(filters.has("label!") && filters.match_labels("label!", labels))
+            until.is_none_or(|until| image.document.created <= until)
+                && filters.select_labels(&image.document.config.labels)
         };
+        let before = self.engine.images.list();
         let in_use = |id: &_| self.in_use(id);
         let (deleted, space_reclaimed) = if dangling {
-            self.engine.images.prune(&wanted, &in_use)?
+            self.engine.images.prune(&wanted, &in_use)
         } else {
-            self.engine.images.prune_unused(&wanted, &in_use)?
+            self.engine.images.prune_unused(&wanted, &in_use)
         };
-        let deleted = self.report(deleted);
+        let deleted = self.report(deleted, &before);
+        // What interrupted pulls left.
+        let space_reclaimed = space_reclaimed + self.engine.images.prune_partials()?;
         self.engine.prune_event("image", space_reclaimed);
         Ok(ImagePruneResponse { images_deleted: Some(deleted).filter(|d| !d.is_empty()), space_reclaimed })
     }

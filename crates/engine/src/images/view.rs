@@ -1,55 +1,55 @@
 //! An image in the shapes of the API.
 
 use crate::inspect::STORAGE_DRIVER;
+use gantry_api_types::image::Descriptor;
 use gantry_api_types::{
     ContainerConfig, DriverData, Empty, HealthConfig, HistoryItem, ImageInspect, ImageMetadata, ImageSummary, RootFs,
 };
 use gantry_image_store::{HistoryEntry, Image, ImageConfig};
 use gantry_model::Timestamp;
-use std::collections::{BTreeMap, HashMap};
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-/// A line of the list; sizes that take counting are left at -1.
-pub(super) fn summary(image: &Image) -> ImageSummary {
+/// A line of the list with these names; sizes and counts that take work are left at -1.
+pub(super) fn summary(image: &Image, tags: Vec<String>, digests: Vec<String>) -> ImageSummary {
     ImageSummary {
         created: image.document.created.unix_seconds(),
         id: image.id.to_string(),
         labels: Some(image.document.config.labels.clone()),
-        parent_id: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
-        repo_digests: Some(image.repo_digests.clone()),
-        repo_tags: Some(image.repo_tags.clone()),
+        parent_id: parent(image),
+        repo_digests: Some(digests),
+        repo_tags: Some(tags),
         size: signed(image.size),
+        descriptor: Some(descriptor(image)),
         ..ImageSummary::default()
     }
 }
 
-/// Bytes of each image that other images use too, by id.
-pub(super) fn shared_sizes(images: &[Arc<Image>]) -> HashMap<String, i64> {
-    let mut users: HashMap<&str, usize> = HashMap::new();
-    for layer in images.iter().flat_map(|image| &image.layers) {
-        *users.entry(layer.chain_id.as_str()).or_default() += 1;
-    }
-    let shared = |image: &Arc<Image>| {
-        let shared = image.layers.iter().filter(|l| users.get(l.chain_id.as_str()).is_some_and(|n| *n > 1));
-        (image.id.to_string(), signed(shared.map(|layer| layer.size).sum()))
-    };
-    images.iter().map(shared).collect()
+/// What the document says only to clients of older versions, who see a container's whole configuration.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Docker {
+    config: Option<ContainerConfig>,
+    container: String,
+    container_config: Option<ContainerConfig>,
 }
 
-/// Everything about an image; `layers` are its directories, the top first.
-pub(super) fn inspect(image: &Image, layers: &[PathBuf]) -> ImageInspect {
+/// Everything about an image; `text` is its document and `layers` are its directories, the top first.
+pub(super) fn inspect(image: &Image, text: &str, layers: &[PathBuf]) -> ImageInspect {
     let document = &image.document;
+    // Written by whoever made the image: what does not fit is shown as it was understood here.
+    let docker: Docker = serde_json::from_str(text).unwrap_or_default();
     ImageInspect {
         id: image.id.to_string(),
         repo_tags: image.repo_tags.clone(),
         repo_digests: image.repo_digests.clone(),
-        parent: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        parent: parent(image),
         comment: document.comment.clone(),
         created: time(document.created),
         docker_version: document.docker_version.clone(),
         author: document.author.clone(),
-        config: Some(config(&document.config)),
+        config: docker.config.or_else(|| Some(config(&document.config))),
         architecture: document.architecture.clone(),
         variant: document.variant.clone(),
         os: document.os.clone(),
@@ -61,7 +61,37 @@ pub(super) fn inspect(image: &Image, layers: &[PathBuf]) -> ImageInspect {
             layers: image.layers.iter().map(|layer| layer.diff_id.to_string()).collect(),
         },
         metadata: ImageMetadata { last_tag_time: image.last_tagged.to_string() },
-        descriptor: None,
+        descriptor: Some(descriptor(image)),
+        manifests: None,
+        container: docker.container,
+        container_config: docker.container_config,
+    }
+}
+
+fn parent(image: &Image) -> String {
+    image.parent.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+/// What a registry would call the image: the index that it was chosen from, or its manifest.
+fn descriptor(image: &Image) -> Descriptor {
+    match &image.index {
+        Some(index) => Descriptor {
+            media_type: index.media_type.clone(),
+            digest: index.digest.to_string(),
+            size: signed(index.size),
+            ..Descriptor::default()
+        },
+        None => manifest_descriptor(image),
+    }
+}
+
+/// The manifest.
+pub(super) fn manifest_descriptor(image: &Image) -> Descriptor {
+    Descriptor {
+        media_type: image.manifest_type.clone(),
+        digest: image.manifest.to_string(),
+        size: signed(image.manifest_size),
+        ..Descriptor::default()
     }
 }
 
@@ -126,6 +156,6 @@ fn time(time: Timestamp) -> String {
     if time.is_zero() { String::new() } else { time.to_string() }
 }
 
-fn signed(bytes: u64) -> i64 {
+pub(super) fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }

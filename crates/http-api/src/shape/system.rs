@@ -2,7 +2,8 @@
 
 use super::{Shaped, edited, image, items, members, remove, set};
 use crate::version::ApiVersion;
-use gantry_api_types::{DiskUsage, SystemInfo};
+use gantry_api_types::{ContainerSummary, DiskUsage, SystemInfo, Volume};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Facts about the host that only older versions show.
@@ -62,16 +63,29 @@ fn bare_name(option: &mut Value) {
 }
 
 /// `GET /system/df`.
-pub(crate) fn disk_usage(version: ApiVersion, usage: &DiskUsage) -> Shaped<'_, DiskUsage> {
-    if version >= ApiVersion::v1(48) {
-        return Shaped::AsIs(usage);
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DiskUsageView<'a> {
+    layers_size: i64,
+    images: Option<Vec<image::Summary<'a>>>,
+    containers: &'a Option<Vec<ContainerSummary>>,
+    volumes: &'a Option<Vec<Volume>>,
+    build_cache: &'a Option<Vec<Value>>,
+    /// Of the build cache; since 1.42 each of its records has a size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    builder_size: Option<i64>,
+}
+
+/// Disk usage as a version shows it.
+pub(crate) fn disk_usage(version: ApiVersion, usage: &DiskUsage) -> DiskUsageView<'_> {
+    DiskUsageView {
+        layers_size: usage.layers_size,
+        images: usage.images.as_deref().map(|images| image::summaries(version, images)),
+        containers: &usage.containers,
+        volumes: &usage.volumes,
+        build_cache: &usage.build_cache,
+        builder_size: (version < ApiVersion::v1(42)).then_some(0),
     }
-    edited(usage, |json| {
-        items(&mut json["Images"]).for_each(|summary| image::summary(version, summary));
-        if version < ApiVersion::v1(42) {
-            set(json, "BuilderSize", 0);
-        }
-    })
 }
 
 #[cfg(test)]

@@ -173,7 +173,8 @@ impl Arrival {
         record.manifest_type.clone_from(media_type);
         if let Some((media_type, bytes)) = index {
             let digest = self.store.store_blob(bytes, documents)?;
-            record.index = Some(IndexRecord { digest, media_type: media_type.clone() });
+            let size = bytes.len() as u64;
+            record.index = Some(IndexRecord { digest, media_type: media_type.clone(), size });
         }
         Ok(record)
     }

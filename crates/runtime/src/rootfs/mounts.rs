@@ -110,6 +110,14 @@ fn attach(root: &Root, mount: &Mount, source: Source) -> io::Result<()> {
     }
 }
 
+/// Shows a file or directory of the host's below the root.
+pub(crate) fn attach_bind(root: &Root, mount: &Mount) -> io::Result<()> {
+    let MountSource::Bind { path, recursive, recursive_readonly } = &mount.source else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    bind(root, mount, &take_bind(path, *recursive)?, *recursive_readonly)
+}
+
 fn bind(root: &Root, mount: &Mount, source: &OwnedFd, recursive_readonly: bool) -> io::Result<()> {
     let is_dir = FileType::from_raw_mode(rustix::fs::fstat(source)?.st_mode) == FileType::Directory;
     let target = root.ensure(&mount.target, if is_dir { Make::Directory } else { Make::File })?;

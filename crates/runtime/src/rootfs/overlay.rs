@@ -20,6 +20,11 @@ pub(crate) fn mount(lower: &[PathBuf], writable: Option<(&Path, &Path)>) -> io::
         if let Some((upper, work)) = writable {
             fsconfig_set_string(&context, "upperdir", upper)?;
             fsconfig_set_string(&context, "workdir", work)?;
+            // The upper directory must say by itself what was changed, whatever this host's default is. A kernel that
+            // does not know the word does not do it either.
+            for feature in ["redirect_dir", "metacopy"] {
+                let _ = fsconfig_set_string(&context, feature, "off");
+            }
         } else {
             fsconfig_set_flag(&context, "ro")?;
         }

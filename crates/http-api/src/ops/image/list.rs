@@ -18,6 +18,8 @@ pub(crate) async fn get(call: Call) -> Result<Response<Body>> {
     let options = ImageListOptions {
         all: call.query.bool("all"),
         shared_size: call.version >= ApiVersion::v1(42) && call.query.bool("shared-size"),
+        containers: false,
+        manifests: call.version >= ApiVersion::v1(47) && call.query.bool("manifests"),
         filters,
     };
     let list = blocking(&call.engine, |engine| engine.images().list(options)).await?;

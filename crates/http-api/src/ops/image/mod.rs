@@ -5,6 +5,7 @@ pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod load;
+mod platform;
 pub(crate) mod prune;
 pub(crate) mod remove;
 pub(crate) mod save;

@@ -1,0 +1,174 @@
+//! A container's changes become an image.
+
+use crate::{
+    HistoryItem, ImageConfig, ImageDocument, ImageId, ImageStore, changes,
+    config::RootFs,
+    image::{Layer, chain_ids},
+    layout,
+    lease::Lease,
+    pack::{self, Form, Found},
+    pipeline::{self, Keep, Plan},
+    records::ImageRecord,
+};
+use gantry_model::{Digest, Error, Reference, Result, Timestamp};
+use rustix::fd::OwnedFd;
+use serde_json::Value;
+use std::{io::PipeReader, thread};
+
+/// Bytes that the packing thread may be ahead.
+const PIPE: usize = 1 << 20;
+
+/// What to make an image of.
+pub struct CommitOptions<'a> {
+    /// The image that the container stands on.
+    pub base: ImageId,
+    /// The container's own layer: the upper directory of its overlay.
+    pub upper: &'a OwnedFd,
+    /// What in it is not the container's doing.
+    pub skip: &'a (dyn Fn(&Found, &[u8]) -> bool + Sync),
+    /// Asked once everything was read: whether the layer was whole until then.
+    pub check: &'a dyn Fn() -> Result<()>,
+    /// What to call the image.
+    pub name: Option<Reference>,
+    /// By whom.
+    pub author: String,
+    /// A note.
+    pub comment: String,
+    /// The container's command.
+    pub created_by: String,
+    /// The engine that makes it.
+    pub engine_version: String,
+    /// The container's id.
+    pub container: String,
+    /// Its configuration.
+    pub container_config: Value,
+    /// What containers made from the image run.
+    pub config: ImageConfig,
+}
+
+/// Applies Dockerfile instructions to a configuration. Each text may have several lines.
+pub fn apply_changes(instructions: &[String], config: ImageConfig) -> Result<ImageConfig> {
+    changes::apply(instructions, config)
+}
+
+impl ImageStore {
+    /// Makes an image of the base's layers and a container's own, if that has anything in it.
+    pub fn commit(&self, options: CommitOptions<'_>) -> Result<ImageId> {
+        let mut lease = Lease::new(&self.inner);
+        let (base, mut layers) = self.base(&options.base, &mut lease)?;
+        let top = self.pack_layer(&options, &layers, &mut lease)?;
+        (options.check)()?;
+        let empty = top.is_none();
+        layers.extend(top);
+
+        let parent = Some(options.base.clone()).filter(|base| self.get(base).is_some());
+        let name = options.name.clone();
+        let document = describe(base, options, &layers, empty);
+        let text = serde_json::to_string(&document).map_err(|e| Error::internal(e.to_string()))?;
+        let id = ImageId::new(self.store_blob(text.as_bytes(), &mut lease)?);
+        let manifest = layout::manifest(id.digest(), text.len() as u64, &layers);
+        let digest = self.store_blob(&manifest, &mut lease)?;
+        let mut record = ImageRecord::new(text, digest, manifest.len() as u64, layers);
+        record.parent = parent;
+        self.inner.commit_image(&id, record, name.as_slice(), lease)?;
+        Ok(id)
+    }
+
+    /// Document and layers of an image, which may have been removed from under its container.
+    fn base(&self, id: &ImageId, lease: &mut Lease) -> Result<(ImageDocument, Vec<Layer>)> {
+        let record = {
+            let state = self.inner.read_state();
+            let known = state.get(id).map(|known| &known.record).or_else(|| state.detached.get(id));
+            known.cloned().ok_or_else(|| Error::not_found(format!("No such image: {id}")))?
+        };
+        let there = |layer: &Layer| lease.use_blob(&layer.blob) && lease.use_layer(&layer.diff_id);
+        if !record.layers.iter().all(there) {
+            return Err(Error::not_found(format!("a layer of the image {id} is missing")));
+        }
+        Ok((record.image(id)?.document, record.layers))
+    }
+
+    /// Archives the upper directory into a blob and a layer; `None` if there is nothing in it.
+    fn pack_layer(&self, options: &CommitOptions<'_>, below: &[Layer], lease: &mut Lease) -> Result<Option<Layer>> {
+        let store = &self.inner;
+        let mut blob = store.files.temporary_file()?;
+        let directory = store.files.temporary_layer()?;
+        let plan = Plan {
+            known: None,
+            keep: Keep::Write(&blob.file().try_clone()?),
+            extract: Some(&directory.path().join("diff")),
+            limits: store.limits,
+        };
+        let (mut archive, mut end) = std::io::pipe()?;
+        // A larger pipe is only faster.
+        let _ = rustix::pipe::fcntl_setpipe_size(&archive, PIPE);
+        let (upper, skip) = (options.upper, options.skip);
+        let (packed, arrived) = thread::scope(|scope| {
+            // The end moves in, so that the archive ends with the thread.
+            let packer = scope.spawn(move || pack::pack(upper, Form::Layer, &skip, &mut end));
+            let arrived = run(&mut archive, &plan);
+            drop(archive);
+            let packed =
+                packer.join().unwrap_or_else(|_| Err(pack::PackError::Write(std::io::ErrorKind::Other.into())));
+            (packed, arrived)
+        });
+        // An archive that broke off between two entries would look complete; where both fail, the one that reads the
+        // container only noticed that nobody listens.
+        let (entries, arrived) = match (packed, arrived) {
+            (Ok(entries), Ok(arrived)) => (entries, arrived),
+            (Err(pack::PackError::Write(_)) | Ok(_), Err(e)) => return Err(e),
+            (Err(e), _) => return Err(e.into()),
+        };
+        if entries == 0 {
+            return Ok(None);
+        }
+        let digest = arrived.blob.ok_or_else(|| Error::internal("the layer was not kept"))?;
+        let diff_ids: Vec<Digest> = below.iter().map(|l| &l.diff_id).chain([&arrived.diff_id]).cloned().collect();
+        let chain_id = chain_ids(&diff_ids).pop().ok_or_else(|| Error::internal("a layer has no chain id"))?;
+        lease.add_blob(blob, &digest)?;
+        lease.add_layer(directory, &arrived.diff_id)?;
+        Ok(Some(Layer {
+            blob: digest,
+            blob_size: arrived.blob_size,
+            compression: arrived.compression,
+            diff_id: arrived.diff_id,
+            chain_id,
+            size: arrived.extracted.map_or(0, |e| e.size),
+        }))
+    }
+}
+
+fn run(archive: &mut PipeReader, plan: &Plan<'_>) -> Result<pipeline::Layer> {
+    pipeline::run(archive, plan, &mut |_| ())
+}
+
+fn describe(base: ImageDocument, options: CommitOptions<'_>, layers: &[Layer], empty: bool) -> ImageDocument {
+    let created = Timestamp::now();
+    let mut history = base.history;
+    history.push(HistoryItem {
+        created,
+        created_by: options.created_by,
+        author: options.author.clone(),
+        comment: options.comment,
+        empty_layer: empty,
+        ..HistoryItem::default()
+    });
+    let mut other = serde_json::Map::new();
+    other.insert("container".into(), options.container.into());
+    other.insert("container_config".into(), options.container_config);
+    let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
+    ImageDocument {
+        architecture: base.architecture,
+        variant: base.variant,
+        os: base.os,
+        os_version: base.os_version,
+        created,
+        author: options.author,
+        comment: String::new(),
+        docker_version: options.engine_version,
+        config: options.config,
+        rootfs: Some(RootFs { kind: "layers".into(), diff_ids }),
+        history,
+        other,
+    }
+}

@@ -1,0 +1,179 @@
+//! What a container's files look like, as a detached mount for the daemon: the root with the binds and volumes on it,
+//! and nothing that the container has mounted itself.
+//!
+//! The mounts are made in a mount namespace that lasts as long as the thread that makes them; the daemon's own never
+//! shows them, and what is left is a descriptor. Nothing of the container's runs, and every target is resolved inside
+//! the root (CVE-2018-15664, CVE-2019-14271).
+
+use crate::rootfs::resolve::Root;
+use crate::rootfs::{mounts, overlay, tree};
+use crate::spec::{Mount, Propagation};
+use crate::{child, overlay as detached};
+use gantry_linux::process::{setns, unshare};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// Where the root comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// The overlay that a running container has mounted.
+    Running {
+        /// Its init process in the daemon's pid namespace.
+        pid: u32,
+        /// Clock ticks after boot.
+        start_time: u64,
+    },
+    /// An overlay of these, for reading only: a container that may start meanwhile is not disturbed.
+    Layers(Vec<PathBuf>),
+    /// An overlay that is written to; nobody else may have it mounted.
+    Writable {
+        /// Topmost first.
+        lower: Vec<PathBuf>,
+        /// The container's own layer.
+        upper: PathBuf,
+        /// overlayfs' work directory.
+        work: PathBuf,
+    },
+}
+
+/// What a view shows.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// The root.
+    pub origin: Origin,
+    /// Forbid writing through the view.
+    pub readonly: bool,
+    /// Binds that are shown in it, a parent before what lies below it. Targets that are missing are made; in a root
+    /// that cannot be written to, that is an error (`EROFS`).
+    pub binds: &'a [Mount],
+    /// An empty directory to assemble the mounts at.
+    pub place: &'a Path,
+}
+
+/// Makes the view; the descriptor is its root.
+pub fn open(wanted: &Wanted<'_>) -> io::Result<OwnedFd> {
+    let namespaces = !wanted.binds.is_empty() || matches!(wanted.origin, Origin::Running { .. });
+    if !namespaces {
+        return origin(&wanted.origin);
+    }
+    // The namespace is the thread's, and ends with it.
+    thread::scope(|scope| {
+        let worker = thread::Builder::new().name("view".into()).spawn_scoped(scope, || assemble(wanted))?;
+        worker.join().unwrap_or_else(|_| Err(io::Error::other("the thread that makes a view panicked")))
+    })
+}
+
+/// The user and group that `user[:group]` means by the files in `root`.
+pub fn owner(root: &OwnedFd, user: &str) -> gantry_model::Result<(u32, u32)> {
+    let identity = child::user::resolve(&Root::new(root.try_clone()?), user, &[])?;
+    Ok((identity.uid, identity.gid))
+}
+
+fn assemble(wanted: &Wanted<'_>) -> io::Result<OwnedFd> {
+    let root = Root::new(origin(&wanted.origin)?);
+    if !wanted.binds.is_empty() {
+        unshare(libc::CLONE_NEWNS)?;
+        let top = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        tree::set_propagation(top.as_fd(), Propagation::RPrivate)?;
+        let place = openat(CWD, wanted.place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        tree::attach(root.fd(), place.as_fd())?;
+        for mount in wanted.binds {
+            match mounts::attach_bind(&root, mount) {
+                // The container has renamed what the mount lies in, and its root is read-only.
+                Err(e) if e.raw_os_error() == Some(libc::EROFS) && is_running(&wanted.origin) => {}
+                attached => attached?,
+            }
+        }
+    }
+    if wanted.readonly {
+        tree::set_readonly(root.fd(), false)?;
+    }
+    tree::clone_tree(root.fd(), true)
+}
+
+fn is_running(origin: &Origin) -> bool {
+    matches!(origin, Origin::Running { .. })
+}
+
+fn origin(origin: &Origin) -> io::Result<OwnedFd> {
+    match origin {
+        Origin::Running { pid, start_time } => running(*pid, *start_time),
+        Origin::Layers(layers) => detached::mount(layers, None),
+        Origin::Writable { lower, upper, work } => overlay::mount(lower, Some((upper, work))),
+    }
+}
+
+/// A clone of the root mount alone, which only a member of its mount namespace can make. The thread comes back to its
+/// own namespace, and with it to that namespace's root.
+fn running(pid: u32, start_time: u64) -> io::Result<OwnedFd> {
+    let own = File::open("/proc/thread-self/ns/mnt")?;
+    let theirs = File::open(format!("/proc/{pid}/ns/mnt"))?;
+    // The descriptor first, then the check that it is of the process that is meant.
+    if crate::container::start_time(pid)? != start_time {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    // Only a thread that shares its root with no other may change its mount namespace.
+    unshare(libc::CLONE_FS)?;
+    setns(theirs.as_fd(), libc::CLONE_NEWNS)?;
+    let taken = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(io::Error::from)
+        .and_then(|top| tree::clone_tree(top.as_fd(), false));
+    setns(own.as_fd(), libc::CLONE_NEWNS)?;
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{MountFlags, MountSource};
+    use rustix::fs::{ResolveFlags, openat2};
+    use std::fs;
+
+    #[test]
+    fn binds_are_shown_and_nothing_is_left_in_the_mount_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for name in ["lower/etc", "upper", "work", "volume", "place"] {
+            fs::create_dir_all(path(name)).unwrap();
+        }
+        fs::write(path("lower/etc/from-image"), "image").unwrap();
+        fs::write(path("volume/inside"), "volume").unwrap();
+        // The target leads through a link out of the root.
+        std::os::unix::fs::symlink("/../../../data", path("upper/link")).unwrap();
+        let bind = Mount {
+            source: MountSource::Bind { path: path("volume"), recursive: true, recursive_readonly: false },
+            target: "/link/vol".into(),
+            flags: MountFlags { readonly: true, ..MountFlags::default() },
+            propagation: Propagation::RPrivate,
+        };
+        let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let origin = Origin::Writable { lower: vec![path("lower")], upper: path("upper"), work: path("work") };
+        let place = path("place");
+        let wanted = Wanted { origin, readonly: false, binds: &[bind], place: &place };
+        let root = open(&wanted).unwrap();
+        assert_eq!(before, fs::read_to_string("/proc/self/mountinfo").unwrap());
+        let at = |name: &str, flags: OFlags| {
+            let mode = if flags.contains(OFlags::CREATE) { Mode::RUSR } else { Mode::empty() };
+            openat2(&root, name, flags, mode, ResolveFlags::IN_ROOT)
+        };
+        let text = |name: &str| std::io::read_to_string(File::from(at(name, OFlags::RDONLY).unwrap())).unwrap();
+        assert_eq!(text("/etc/from-image"), "image");
+        assert_eq!(text("/link/vol/inside"), "volume");
+        assert!(at("/new", OFlags::WRONLY | OFlags::CREATE).is_ok());
+        let refused = at("/data/vol/new", OFlags::WRONLY | OFlags::CREATE).unwrap_err();
+        assert_eq!(refused, rustix::io::Errno::ROFS);
+        drop(root);
+        assert!(path("upper/data/vol").is_dir() && path("upper/new").is_file());
+
+        let layers = Wanted { origin: Origin::Layers(vec![path("upper"), path("lower")]), ..wanted };
+        let root = open(&layers).unwrap();
+        let gone = Mount { target: "/missing".into(), ..layers.binds[0].clone() };
+        let missing = open(&Wanted { origin: layers.origin.clone(), binds: &[gone], ..layers }).unwrap_err();
+        assert_eq!(missing.raw_os_error(), Some(libc::EROFS));
+        assert!(openat2(&root, "/data/vol/inside", OFlags::PATH, Mode::empty(), ResolveFlags::IN_ROOT).is_ok());
+    }
+}
