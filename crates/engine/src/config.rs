@@ -50,8 +50,68 @@ pub struct Config {
     pub shutdown_timeout: i64,
     /// `-D`.
     pub debug: bool,
+    /// Registries and how they are reached.
+    pub registry: RegistryConfig,
     /// What `/info` shows of the listeners and registries.
     pub info: InfoConfig,
+}
+
+/// Registries, how they are reached, and how much at a time.
+#[derive(Debug, Clone)]
+pub struct RegistryConfig {
+    /// `--insecure-registry`: hosts and networks.
+    pub insecure: Vec<String>,
+    /// `--registry-mirror`: URLs.
+    pub mirrors: Vec<String>,
+    /// HTTP proxy.
+    pub http_proxy: String,
+    /// HTTPS proxy.
+    pub https_proxy: String,
+    /// Hosts reached without a proxy.
+    pub no_proxy: String,
+    /// Directories with a subdirectory of certificates for each `host[:port]`.
+    pub certs_dirs: Vec<PathBuf>,
+    /// The search index; empty for Docker's.
+    pub index: String,
+    /// `--max-concurrent-downloads`: layers.
+    pub max_concurrent_downloads: usize,
+    /// `--max-concurrent-uploads`: layers.
+    pub max_concurrent_uploads: usize,
+    /// `--max-download-attempts`: for each layer.
+    pub max_download_attempts: u32,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self {
+            insecure: Vec::new(),
+            mirrors: Vec::new(),
+            http_proxy: String::new(),
+            https_proxy: String::new(),
+            no_proxy: String::new(),
+            certs_dirs: vec![PathBuf::from("/etc/docker/certs.d")],
+            index: String::new(),
+            max_concurrent_downloads: 3,
+            max_concurrent_uploads: 5,
+            max_download_attempts: 5,
+        }
+    }
+}
+
+impl RegistryConfig {
+    /// The part that the registry client needs.
+    pub(crate) fn client(&self) -> gantry_registry_client::Config {
+        gantry_registry_client::Config {
+            insecure: self.insecure.clone(),
+            mirrors: self.mirrors.clone(),
+            http_proxy: self.http_proxy.clone(),
+            https_proxy: self.https_proxy.clone(),
+            no_proxy: self.no_proxy.clone(),
+            certs_dirs: self.certs_dirs.clone(),
+            user_agent: format!("gantry/{} (linux)", env!("CARGO_PKG_VERSION")),
+            index: self.index.clone(),
+        }
+    }
 }
 
 /// Facts that only `/info` and `/version` show.

@@ -5,6 +5,7 @@ use crate::container::{Container, Dirs, Record, Registry};
 use crate::events::Events;
 use crate::log_watch::LogWatch;
 use crate::networks::Networks;
+use crate::transfer::Transfers;
 use crate::{exec, recover};
 use gantry_image_store::ImageStore;
 use gantry_model::error::Context;
@@ -22,6 +23,8 @@ pub struct Engine {
     pub(crate) config: Config,
     pub(crate) db: Db,
     pub(crate) images: ImageStore,
+    pub(crate) registry: gantry_registry_client::Client,
+    pub(crate) transfers: Transfers,
     pub(crate) volumes: gantry_volumes::Volumes,
     pub(crate) network: Arc<gantry_network::Manager>,
     pub(crate) networks: Networks,
@@ -57,6 +60,8 @@ impl Engine {
         }
         let db = Db::open(&config.data_root.join("state.redb"))?;
         let images = ImageStore::open(&config.data_root, db.clone())?;
+        let registry = gantry_registry_client::Client::new(config.registry.client());
+        let transfers = Transfers::new(&config.registry);
         let volumes = gantry_volumes::Volumes::open(&config.data_root, db.clone())?;
         let network = Arc::new(gantry_network::Manager::open(config.network.clone())?);
         let networks = Networks::open(&db)?;
@@ -67,6 +72,8 @@ impl Engine {
             config,
             db,
             images,
+            registry,
+            transfers,
             volumes,
             network,
             networks,

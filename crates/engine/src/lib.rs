@@ -60,6 +60,7 @@ pub mod events;
 pub mod exec;
 pub mod filters;
 pub mod logs;
+pub mod operation;
 pub mod remove;
 pub mod stats;
 pub mod stop;
@@ -96,22 +97,34 @@ mod signal;
 mod start;
 mod store;
 mod top;
+mod transfer;
 mod until;
 mod update;
 mod volumes;
 
 pub use attach::AttachOptions;
-pub use config::Config;
+pub use config::{Config, RegistryConfig};
 pub use df::DiskUsageOptions;
 pub use engine::Engine;
 pub use events::{EventStream, EventsOptions};
 pub use exec::ExecStarted;
 pub use filters::Filters;
-pub use images::{ImageImport, ImageInspectOptions, ImageListOptions, ImageRemoveOptions, Images};
+pub use images::{ImageImport, ImageInspectOptions, ImageListOptions, ImagePull, ImageRemoveOptions, Images};
 pub use list::ListOptions;
 pub use logs::{LogStream, LogsOptions};
+pub use operation::{Operation, Reporter};
 pub use remove::RemoveOptions;
 pub use stats::{Stats, StatsOptions, StatsStream};
 pub use stop::StopOptions;
 pub use stream::AttachSession;
 pub use wait::{WaitCondition, WaitHandle};
+
+/// Runs what may block on a thread for that.
+async fn blocking<T, E>(call: impl FnOnce() -> Result<T, E> + Send + 'static) -> gantry_model::Result<T>
+where
+    T: Send + 'static,
+    E: Into<gantry_model::Error> + Send + 'static,
+{
+    let done = tokio::task::spawn_blocking(call).await;
+    done.map_err(|e| gantry_model::Error::internal(format!("the engine failed: {e}")))?.map_err(Into::into)
+}

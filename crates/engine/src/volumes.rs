@@ -4,7 +4,7 @@ use crate::Engine;
 use crate::container::Container;
 use crate::filters::Filters;
 use gantry_api_types::{UsageData, Volume, VolumeCreateRequest, VolumeListResponse, VolumePruneResponse};
-use gantry_model::{Error, ErrorKind, Result, Timestamp};
+use gantry_model::{ErrorKind, Result, Timestamp};
 use gantry_volumes::{CreateRequest, Leaving, VOLUME_DRIVER, Volume as Stored, VolumeError};
 
 impl Engine {
@@ -14,7 +14,7 @@ impl Engine {
         let request = CreateRequest { name, driver, options: driver_opts, labels };
         self.detached(move |engine| async move {
             let volumes = engine.volumes.clone();
-            let (volume, new) = blocking(move || volumes.create(request)).await?;
+            let (volume, new) = crate::blocking(move || volumes.create(request)).await?;
             if new {
                 engine.volume_event(&volume.name, "create");
             }
@@ -89,7 +89,7 @@ impl Engine {
 
     async fn remove_volume(self: &std::sync::Arc<Self>, name: &str) -> Result<()> {
         let (engine, owned) = (self.clone(), name.to_owned());
-        blocking(move || engine.volumes.remove(&owned, || engine.volume_users(&owned))).await?;
+        crate::blocking(move || engine.volumes.remove(&owned, || engine.volume_users(&owned))).await?;
         self.volume_event(name, "destroy");
         Ok(())
     }
@@ -178,9 +178,4 @@ impl Engine {
             usage_data: None,
         }
     }
-}
-
-async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T, VolumeError> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(call).await;
-    Ok(done.map_err(|e| Error::internal(format!("the engine failed: {e}")))??)
 }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use gantry_engine::config::{Config, InfoConfig};
+use gantry_engine::config::{Config, InfoConfig, RegistryConfig};
 use gantry_network::{AddressPool, BridgeChoice};
 
 use crate::settings::{DEFAULT_DATA_ROOT, Settings};
@@ -95,6 +95,7 @@ pub(crate) fn build(settings: &Settings, roots: &Roots, shim: OwnedFd, warnings:
         seccomp_profile: seccomp_profile(settings)?,
         shutdown_timeout: settings.shutdown_timeout.unwrap_or(15),
         debug: settings.debug,
+        registry: registry(settings),
         info: InfoConfig {
             insecure_registries: settings.insecure_registries.clone(),
             registry_mirrors: settings.registry_mirrors.clone(),
@@ -107,6 +108,17 @@ pub(crate) fn build(settings: &Settings, roots: &Roots, shim: OwnedFd, warnings:
             build_time: String::new(),
         },
     })
+}
+
+fn registry(settings: &Settings) -> RegistryConfig {
+    RegistryConfig {
+        insecure: settings.insecure_registries.clone(),
+        mirrors: settings.registry_mirrors.clone(),
+        http_proxy: settings.http_proxy.clone().unwrap_or_default(),
+        https_proxy: settings.https_proxy.clone().unwrap_or_default(),
+        no_proxy: settings.no_proxy.clone().unwrap_or_default(),
+        ..RegistryConfig::default()
+    }
 }
 
 fn seccomp_profile(settings: &Settings) -> Result<Option<String>> {

@@ -7,6 +7,7 @@
 mod errors;
 mod ops;
 mod query;
+mod registry_auth;
 mod request;
 mod respond;
 mod router;

@@ -2,11 +2,14 @@
 
 mod glob;
 mod inspect;
+mod lines;
 mod list;
 mod load;
+mod login;
 mod manifests;
 mod platform;
 mod prune;
+mod pull;
 mod reference_filter;
 mod remove;
 mod sizes;
@@ -14,6 +17,7 @@ mod view;
 
 pub use inspect::ImageInspectOptions;
 pub use list::ImageListOptions;
+pub use pull::ImagePull;
 pub use remove::ImageRemoveOptions;
 
 use crate::Engine;

@@ -3,10 +3,12 @@
 
 mod download;
 mod progress;
+mod reported;
 mod upload;
 
 pub(crate) use download::download;
 pub(crate) use progress::{ProgressSink, operation};
+pub(crate) use reported::reported;
 pub(crate) use upload::Upload;
 
 use crate::wire::{Body, BodyError};

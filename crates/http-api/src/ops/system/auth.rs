@@ -1,15 +1,12 @@
 //! `POST /auth`.
 
-use crate::{request::Call, wire::Body};
+use crate::{registry_auth, request::Call, respond, wire::Body};
 use gantry_api_types::AuthConfig;
-use gantry_model::{Error, Result};
-use http::Response;
+use gantry_model::Result;
+use http::{Response, StatusCode};
 
-/// There is no registry client yet, so nobody can be asked whether the credentials are right.
 pub(crate) async fn post(mut call: Call) -> Result<Response<Body>> {
     let auth: AuthConfig = call.json().await?.unwrap_or_default();
-    Err(Error::not_implemented(format!(
-        "login attempt to {}: this engine cannot talk to registries yet",
-        auth.serveraddress
-    )))
+    let login = call.engine.registry_login(&registry_auth::with_pair(auth)).await?;
+    Ok(respond::json(StatusCode::OK, &login))
 }
