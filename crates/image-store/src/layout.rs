@@ -91,7 +91,7 @@ pub(crate) fn manifest(document: &Digest, document_size: u64, layers: &[Layer]) 
 pub(crate) fn index<'a>(images: impl Iterator<Item = (&'a Image, Vec<String>)>) -> Vec<u8> {
     let mut manifests = Vec::new();
     for (image, names) in images {
-        let mut descriptor = Descriptor::new(MANIFEST, &image.manifest, image.manifest_size);
+        let mut descriptor = Descriptor::new(&image.manifest_type, &image.manifest, image.manifest_size);
         descriptor.platform = Some(Platform {
             architecture: image.document.architecture.clone(),
             os: image.document.os.clone(),

@@ -1,14 +1,15 @@
 //! Images into one archive: a Docker archive and an OCI layout at once, as Docker 25 and later write it.
 
 use crate::{
-    Image, ImageStore,
-    layout::{self, MARKER},
+    Compression, Image, ImageId, ImageStore, Layer,
+    layout::{self, Descriptor, MARKER},
     lease::Lease,
     resolve,
     state::State,
 };
 use gantry_model::{AnyReference, Digest, Error, Reference, Result, error::Context};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
@@ -62,25 +63,47 @@ fn blobs(image: &Image) -> impl Iterator<Item = &Digest> {
 
 /// The images of one argument, with the tag to save where a name was given.
 fn named(state: &State, name: &str) -> Result<Vec<(Arc<Image>, Option<Reference>)>> {
-    if let AnyReference::Named(reference) = AnyReference::parse(name)? {
-        if reference.is_name_only() {
-            let same = |known: &&Reference| known.tag().is_some() && known.name() == reference.name();
-            let tags: Vec<_> = state.references.keys().filter(same).cloned().collect();
-            if !tags.is_empty() {
-                let image = |tag: Reference| Ok((resolve::resolve(state, &tag.to_string())?, Some(tag)));
-                return tags.into_iter().map(image).collect();
-            }
-            let by_id = resolve::by_id_prefix(state, name)?;
-            return by_id.map(|image| vec![(image, None)]).ok_or_else(|| resolve::no_such_image(&reference.familiar()));
+    let AnyReference::Named(reference) = AnyReference::parse(name)? else {
+        return Ok(vec![(resolve::resolve(state, name)?, None)]);
+    };
+    if !reference.is_name_only() {
+        // A tag or a digest can only mean what it names; ids are not tried.
+        if !state.references.contains_key(&reference) {
+            return Err(Error::not_found("reference does not exist"));
         }
         let image = resolve::resolve(state, name)?;
-        let tag = Some(reference).filter(|r| state.references.contains_key(r) && r.tag().is_some());
-        return Ok(vec![(image, tag)]);
+        return Ok(vec![(image, Some(reference).filter(|reference| reference.tag().is_some()))]);
     }
-    Ok(vec![(resolve::resolve(state, name)?, None)])
+    let same = |known: &&Reference| known.tag().is_some() && known.name() == reference.name();
+    let tags: Vec<_> = state.references.keys().filter(same).cloned().collect();
+    if !tags.is_empty() {
+        let image = |tag: Reference| Ok((resolve::resolve(state, &tag.to_string())?, Some(tag)));
+        return tags.into_iter().map(image).collect();
+    }
+    let by_id = resolve::by_id_prefix(state, name)?;
+    by_id.map(|image| vec![(image, None)]).ok_or_else(|| resolve::no_such_image(&reference.familiar()))
+}
+
+/// An entry of `manifest.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item<'i> {
+    config: String,
+    /// `null` for an image without names.
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<&'i str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    layer_sources: BTreeMap<&'i str, Descriptor>,
 }
 
 impl SavePlan {
+    /// The images, and by which tags each was asked for.
+    pub fn images(&self) -> impl Iterator<Item = (&Arc<Image>, &[Reference])> {
+        self.images.iter().map(|(image, names)| (image, names.as_slice()))
+    }
+
     /// Writes the archive.
     pub fn write(&self, out: &mut dyn Write) -> Result<()> {
         self.write_archive(out).map_err(Error::from).context("cannot write the archive")
@@ -100,13 +123,14 @@ impl SavePlan {
         let index = layout::index(
             self.images.iter().map(|(image, names)| (&**image, names.iter().map(ToString::to_string).collect())),
         );
+        let (table, repositories) = (self.docker_manifest(), self.repositories());
         let documents: [(&str, &[u8]); 4] = [
             ("index.json", &index),
-            ("manifest.json", &self.docker_manifest()),
+            ("manifest.json", &table),
             ("oci-layout", MARKER),
-            ("repositories", &self.repositories()),
+            ("repositories", repositories.as_deref().unwrap_or_default()),
         ];
-        for (name, contents) in documents {
+        for (name, contents) in documents.into_iter().filter(|(_, contents)| !contents.is_empty()) {
             header(out, name, contents.len() as u64, tar::EntryType::Regular)?;
             copy(&mut &contents[..], out, contents.len() as u64, &mut buffer)?;
         }
@@ -115,23 +139,22 @@ impl SavePlan {
     }
 
     fn docker_manifest(&self) -> Vec<u8> {
-        let item = |(image, names): &(Arc<Image>, Vec<Reference>)| {
-            let tags: Vec<String> = names.iter().map(Reference::familiar).collect();
-            let layers: Vec<String> = image.layers.iter().map(|l| path(&l.blob)).collect();
-            let source = |l: &crate::Layer| {
-                let descriptor =
-                    json!({"mediaType": l.compression.media_type(), "size": l.blob_size, "digest": l.blob.as_str()});
-                (l.diff_id.to_string(), descriptor)
-            };
-            let sources: Map<String, Value> = image.layers.iter().map(source).collect();
-            let tags = if tags.is_empty() { Value::Null } else { json!(tags) };
-            json!({"Config": path(image.id.digest()), "RepoTags": tags, "Layers": layers, "LayerSources": sources})
+        let saved: BTreeSet<&ImageId> = self.images.iter().map(|(image, _)| &image.id).collect();
+        let item = |(image, names): &'_ (Arc<Image>, Vec<Reference>)| {
+            let source = |l: &Layer| Descriptor::new(Compression::media_type(l.compression), &l.blob, l.blob_size);
+            json!(Item {
+                config: path(image.id.digest()),
+                repo_tags: Some(names.iter().map(Reference::familiar).collect()).filter(|_| !names.is_empty()),
+                layers: image.layers.iter().map(|l| path(&l.blob)).collect(),
+                parent: image.parent.as_ref().filter(|parent| saved.contains(parent)).map(ImageId::as_str),
+                layer_sources: image.layers.iter().map(|l| (l.diff_id.as_str(), source(l))).collect(),
+            })
         };
         Value::Array(self.images.iter().map(item).collect()).to_string().into_bytes()
     }
 
-    /// What engines before 1.10 read.
-    fn repositories(&self) -> Vec<u8> {
+    /// What engines before 1.10 read; not there when no image has a name.
+    fn repositories(&self) -> Option<Vec<u8>> {
         let mut repositories: BTreeMap<String, BTreeMap<&str, &str>> = BTreeMap::new();
         for (image, names) in &self.images {
             let top = image.layers.last().map_or("", |l| l.blob.hex());
@@ -139,7 +162,7 @@ impl SavePlan {
                 repositories.entry(name.familiar_name()).or_default().insert(name.tag().unwrap_or_default(), top);
             }
         }
-        json!(repositories).to_string().into_bytes()
+        Some(json!(repositories).to_string().into_bytes()).filter(|_| !repositories.is_empty())
     }
 }
 

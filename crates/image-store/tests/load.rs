@@ -82,7 +82,7 @@ fn what_is_saved_is_what_is_loaded() {
 #[test]
 fn saving_what_is_not_there() {
     let bench = Bench::new();
-    for (name, message) in [("nope", "No such image: nope"), ("nope:x", "No such image: nope:x")] {
+    for (name, message) in [("nope", "No such image: nope"), ("nope:x", "reference does not exist")] {
         let error = bench.store.save(&[name.into()], &mut Vec::new()).unwrap_err();
         assert_eq!((error.kind(), error.message()), (ErrorKind::NotFound, message));
     }

@@ -3,13 +3,19 @@
 use super::Images;
 use gantry_api_types::{ProgressDetail, ProgressMessage};
 use gantry_image_store::Progress;
-use gantry_model::Result;
+use gantry_model::{Platform, Result};
 use std::io::Read;
 
 impl Images<'_> {
     /// Loads the images of an archive, telling what was loaded and, unless `quiet`, how far each layer is.
-    pub fn load(self, body: &mut dyn Read, quiet: bool, tell: &mut dyn FnMut(ProgressMessage)) -> Result<()> {
-        let loaded = self.engine.images.load(body, None, &mut |progress| {
+    pub fn load(
+        self,
+        body: &mut dyn Read,
+        platform: Option<&Platform>,
+        quiet: bool,
+        tell: &mut dyn FnMut(ProgressMessage),
+    ) -> Result<()> {
+        let loaded = self.engine.images.load(body, platform, &mut |progress| {
             if let Some(message) = message(progress, quiet) {
                 tell(message);
             }

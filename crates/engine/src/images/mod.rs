@@ -22,7 +22,7 @@ pub use remove::ImageRemoveOptions;
 
 use crate::Engine;
 use gantry_image_store::{ImportOptions, Progress, import_name};
-use gantry_model::Result;
+use gantry_model::{Platform, Result};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
@@ -71,13 +71,16 @@ impl Images<'_> {
         Ok(id)
     }
 
-    /// Writes an archive with the named images.
-    pub fn save(self, names: &[String], out: &mut dyn Write) -> Result<()> {
-        self.engine.images.save(names, out)?;
-        for name in names {
-            if let Ok(image) = self.engine.images.resolve(name) {
-                self.event(image.id.as_str(), image.id.as_str(), "save");
-            }
+    /// Writes an archive with the named images; with a platform, only if they are for it.
+    pub fn save(self, names: &[String], wanted: Option<&Platform>, out: &mut dyn Write) -> Result<()> {
+        let plan = self.engine.images.prepare_save(names)?;
+        for (image, names) in plan.images() {
+            let name = names.first().map_or_else(|| image.id.to_string(), gantry_model::Reference::familiar);
+            platform::require(image, &name, wanted)?;
+        }
+        plan.write(out)?;
+        for (image, _) in plan.images() {
+            self.event(image.id.as_str(), image.id.as_str(), "save");
         }
         Ok(())
     }
