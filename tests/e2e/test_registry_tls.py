@@ -61,6 +61,16 @@ def test_private_authority(engine, secure, certs_d, authority):
     push(engine.api, name)
 
 
+def test_what_is_missing(engine, secure, certs_d, authority):
+    """Docker's words where its fallbacks do not get in the way."""
+    registry, name, image = secure
+    shutil.copy(authority.cert, certs_d(registry.host) / "ca.crt")
+    answer = engine.api.post("/images/create", fromImage=f"{registry.host}/secure", tag="w", expect=404)
+    assert answer.message == f"manifest for {registry.host}/secure:w not found: manifest unknown: manifest unknown"
+    answer = engine.api.post("/images/create", fromImage=f"{registry.host}/none", tag="v", expect=404)
+    assert answer.message == f"manifest for {registry.host}/none:v not found: manifest unknown: manifest unknown"
+
+
 def test_wrong_host_name(engine, closing, authority, certs_d):
     pair = authority.issue("elsewhere.test", "elsewhere.test")
     registry = closing(FakeRegistry(engine.sandbox, "outside", tls=pair.context()))

@@ -156,7 +156,8 @@ class FakeRegistry(Server):
             self.error(handler, 404, "NOT_FOUND", "nothing here")
 
     def error(self, handler, status, code, message, headers=None):
-        body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+        # With a detail, as real registries have it: Docker reads errors without one as something else.
+        body = json.dumps({"errors": [{"code": code, "message": message, "detail": {"path": handler.seen.path}}]}).encode()
         handler.reply(status, body, {"Content-Type": "application/json", **(headers or {})})
 
     def manifest(self, handler, repository, reference):
