@@ -4,19 +4,28 @@
 //! the certificate directories. What is retried here are small requests; a blob's body is one attempt, and whoever
 //! reads it decides where to go on.
 
+mod auth;
 mod blob;
 mod client;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod headers;
+mod login;
 mod manifest;
+mod refuse;
 mod repository;
+mod retry;
 mod search;
+mod session;
+mod tags;
+mod transport;
 mod upload;
 
 pub use blob::BlobBody;
 pub use client::{Client, Login};
 pub use config::{Config, Credentials};
-pub use error::{Error, Refusal};
+pub use error::{Error, Failure, Refusal};
 pub use manifest::{Head, Manifest, Which};
 pub use repository::{Access, Repository};
 pub use search::SearchResult;
