@@ -117,16 +117,6 @@ impl RegistryConfig {
 /// Facts that only `/info` and `/version` show.
 #[derive(Debug, Clone, Default)]
 pub struct InfoConfig {
-    /// `--insecure-registry`.
-    pub insecure_registries: Vec<String>,
-    /// `--registry-mirror`.
-    pub registry_mirrors: Vec<String>,
-    /// HTTP proxy.
-    pub http_proxy: String,
-    /// HTTPS proxy.
-    pub https_proxy: String,
-    /// Hosts reached without a proxy.
-    pub no_proxy: String,
     /// `--experimental`.
     pub experimental: bool,
     /// Warnings to show, e.g. an unauthenticated TCP listener.
@@ -138,10 +128,12 @@ pub struct InfoConfig {
 }
 
 /// What SIGHUP may change while the daemon runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Reloadable {
     /// `--label`.
     pub labels: Vec<String>,
     /// `-D`.
     pub debug: bool,
+    /// Registries, their mirrors and the limits of transfers.
+    pub registry: RegistryConfig,
 }

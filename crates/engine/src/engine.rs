@@ -67,7 +67,8 @@ impl Engine {
         let networks = Networks::open(&db)?;
         let cgroups = CgroupRoot::detect()?;
         let id = engine_id(&config.data_root.join("engine-id"))?;
-        let reloadable = Reloadable { labels: config.labels.clone(), debug: config.debug };
+        let reloadable =
+            Reloadable { labels: config.labels.clone(), debug: config.debug, registry: config.registry.clone() };
         Ok(Self {
             config,
             db,

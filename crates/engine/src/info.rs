@@ -1,11 +1,9 @@
 //! `GET /info`.
 
 use crate::version::VERSION;
-use crate::{Engine, host};
+use crate::{Engine, host, registries};
 use gantry_api_types::SystemInfo;
-use gantry_api_types::info::{
-    Commit, FirewallInfo, IndexInfo, PluginsInfo, RegistryServiceConfig, RuntimeInfo, SwarmInfo,
-};
+use gantry_api_types::info::{Commit, FirewallInfo, PluginsInfo, RuntimeInfo, SwarmInfo};
 use gantry_model::{ContainerStatus, Result, Timestamp};
 use gantry_runtime::cgroup::Support;
 use std::collections::BTreeMap;
@@ -21,6 +19,7 @@ impl Engine {
         let count = self.count_containers();
         let (operating_system, os_version) = host::operating_system();
         let reloadable = self.reloadable();
+        let registry = &reloadable.registry;
         Ok(SystemInfo {
             id: self.id.clone(),
             containers: count.all,
@@ -58,14 +57,14 @@ impl Engine {
             os_type: "linux".to_owned(),
             architecture: host::kernel_arch().to_owned(),
             index_server_address: "https://index.docker.io/v1/".to_owned(),
-            registry_config: self.registry_config(),
+            registry_config: registries::shown(registry),
             ncpu: host::processors(),
             mem_total: host::memory_total(),
             generic_resources: None,
             docker_root_dir: config.data_root.display().to_string(),
-            http_proxy: config.info.http_proxy.clone(),
-            https_proxy: config.info.https_proxy.clone(),
-            no_proxy: config.info.no_proxy.clone(),
+            http_proxy: registries::masked(&registry.http_proxy),
+            https_proxy: registries::masked(&registry.https_proxy),
+            no_proxy: registry.no_proxy.clone(),
             name: host::name(),
             labels: reloadable.labels,
             experimental_build: config.info.experimental,
@@ -116,30 +115,6 @@ impl Engine {
             row("Native Overlay Diff", "true".to_owned()),
             row("userxattr", "false".to_owned()),
         ]
-    }
-
-    fn registry_config(&self) -> RegistryServiceConfig {
-        let info = &self.config.info;
-        // Loopback registries may always speak plain HTTP, as in Docker.
-        let mut insecure = vec!["::1/128".to_owned(), "127.0.0.0/8".to_owned()];
-        let (ranges, names): (Vec<_>, Vec<_>) = info.insecure_registries.iter().cloned().partition(|r| r.contains('/'));
-        insecure.extend(ranges);
-        let hub = IndexInfo {
-            name: "docker.io".to_owned(),
-            mirrors: info.registry_mirrors.clone(),
-            secure: true,
-            official: true,
-        };
-        let mut index_configs = BTreeMap::from([(hub.name.clone(), hub)]);
-        for name in names {
-            let index = IndexInfo { name: name.clone(), mirrors: Vec::new(), secure: false, official: false };
-            index_configs.insert(name, index);
-        }
-        RegistryServiceConfig {
-            insecure_registry_cidrs: insecure,
-            index_configs,
-            mirrors: info.registry_mirrors.clone(),
-        }
     }
 
     fn security_options(&self) -> Vec<String> {

@@ -86,6 +86,8 @@ mod procfs;
 mod prune;
 mod readiness;
 mod recover;
+mod registries;
+mod reload;
 mod rename;
 mod resize;
 mod restart;

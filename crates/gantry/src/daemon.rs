@@ -141,6 +141,11 @@ fn reload(given: &Given, personality: Personality, level: &LevelHandle, engine: 
     if let Err(error) = level.reload(log::level(&settings)) {
         error!("the log level was not changed: {error}");
     }
-    engine.reload(settings.labels, settings.debug);
-    info!("Reloaded configuration: debug, log-level and labels; everything else needs a restart");
+    for remark in &settings.remarks {
+        if let Remark::Warning(text) = remark {
+            warn!("{text}");
+        }
+    }
+    engine.reload(engine_config::reloadable(settings));
+    info!("Reloaded configuration: debug, log-level, labels, registries and limits of transfers");
 }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use gantry_engine::config::{Config, InfoConfig, RegistryConfig};
+use gantry_engine::config::{Config, InfoConfig, RegistryConfig, Reloadable};
 use gantry_network::{AddressPool, BridgeChoice};
 
 use crate::settings::{DEFAULT_DATA_ROOT, Settings};
@@ -97,11 +97,6 @@ pub(crate) fn build(settings: &Settings, roots: &Roots, shim: OwnedFd, warnings:
         debug: settings.debug,
         registry: registry(settings),
         info: InfoConfig {
-            insecure_registries: settings.insecure_registries.clone(),
-            registry_mirrors: settings.registry_mirrors.clone(),
-            http_proxy: settings.http_proxy.clone().unwrap_or_default(),
-            https_proxy: settings.https_proxy.clone().unwrap_or_default(),
-            no_proxy: settings.no_proxy.clone().unwrap_or_default(),
             experimental: settings.experimental,
             warnings,
             git_commit: crate::COMMIT.to_owned(),
@@ -110,14 +105,28 @@ pub(crate) fn build(settings: &Settings, roots: &Roots, shim: OwnedFd, warnings:
     })
 }
 
+/// What SIGHUP may change.
+pub(crate) fn reloadable(settings: Settings) -> Reloadable {
+    Reloadable { registry: registry(&settings), debug: settings.debug, labels: settings.labels }
+}
+
+/// Certificates are looked for where Docker's administrators put them, and in a place of Gantry's own before.
+const CERTS_DIRS: [&str; 2] = ["/etc/gantry/certs.d", "/etc/docker/certs.d"];
+
+/// What is said about registries.
 fn registry(settings: &Settings) -> RegistryConfig {
+    let proxies = settings.proxies();
     RegistryConfig {
         insecure: settings.insecure_registries.clone(),
         mirrors: settings.registry_mirrors.clone(),
-        http_proxy: settings.http_proxy.clone().unwrap_or_default(),
-        https_proxy: settings.https_proxy.clone().unwrap_or_default(),
-        no_proxy: settings.no_proxy.clone().unwrap_or_default(),
-        ..RegistryConfig::default()
+        http_proxy: proxies.http,
+        https_proxy: proxies.https,
+        no_proxy: proxies.none,
+        certs_dirs: CERTS_DIRS.map(PathBuf::from).to_vec(),
+        index: settings.search_index.clone().unwrap_or_default(),
+        max_concurrent_downloads: settings.concurrent_downloads(),
+        max_concurrent_uploads: settings.concurrent_uploads(),
+        max_download_attempts: settings.download_attempts(),
     }
 }
 

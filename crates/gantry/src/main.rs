@@ -10,6 +10,7 @@ mod notify;
 mod options;
 mod personality;
 mod pidfile;
+mod registries;
 mod serve;
 mod settings;
 mod signals;

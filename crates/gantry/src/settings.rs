@@ -65,6 +65,10 @@ pub(crate) struct Settings {
     pub http_proxy: Option<String>,
     pub https_proxy: Option<String>,
     pub no_proxy: Option<String>,
+    pub max_concurrent_downloads: Option<i64>,
+    pub max_concurrent_uploads: Option<i64>,
+    pub max_download_attempts: Option<i64>,
+    pub search_index: Option<String>,
     /// Lines for the log about options that do nothing here; not an option itself.
     #[serde(skip)]
     pub remarks: Vec<Remark>,
@@ -113,6 +117,7 @@ impl Settings {
         let mut settings: Self = serde_json::from_value(merged.into()).with_context(unusable)?;
         settings.remarks = remarks;
         settings.validate()?;
+        settings.normalise_registries()?;
         Ok(settings)
     }
 

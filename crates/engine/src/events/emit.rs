@@ -46,9 +46,9 @@ impl Engine {
     }
 
     /// The engine's own event.
-    pub(crate) fn daemon_event(&self, action: &str) {
-        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        self.events.publish(Kind::Daemon, action, &self.id, attributes(&[("name", &name)]));
+    pub(crate) fn daemon_event(&self, action: &str, mut attributes: BTreeMap<String, String>) {
+        attributes.insert("name".to_owned(), crate::host::name());
+        self.events.publish(Kind::Daemon, action, &self.id, attributes);
     }
 
     /// The end of a prune of things of this kind.
