@@ -10,6 +10,8 @@ impl Engine {
     /// Takes over new settings. Transfers that run keep theirs.
     pub fn reload(&self, settings: Reloadable) {
         let attributes = self.reload_attributes(&settings);
+        self.registry.reconfigure(settings.registry.client());
+        self.transfers.reconfigure(&settings.registry);
         *self.reloadable.write().unwrap_or_else(PoisonError::into_inner) = settings;
         self.daemon_event("reload", attributes);
     }

@@ -12,7 +12,6 @@ pub(super) struct Job {
     pub(super) wanted: WantedLayer,
     pub(super) source: Source,
     pub(super) limits: Limits,
-    pub(super) attempts: u32,
     pub(super) gate: Arc<Mutex<()>>,
     pub(super) tell: watch::Sender<Snapshot>,
 }
@@ -97,7 +96,7 @@ impl Job {
     /// Fetches what is missing, as often as it takes and is allowed.
     async fn download(&self, incoming: &IncomingLayer) -> Result<()> {
         let _turn = self.turn(&self.limits.downloads).await?;
-        let mut attempts = Attempts::new(self.attempts);
+        let mut attempts = Attempts::new(self.limits.attempts);
         loop {
             let before = incoming.received();
             self.tell.send_modify(|snapshot| {

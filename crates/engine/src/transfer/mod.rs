@@ -28,7 +28,7 @@ use fetch::Job;
 use gantry_image_store::{ImageStore, LayerLease, WantedLayer};
 use gantry_model::Digest;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 use tokio::task::AbortHandle;
 
@@ -38,11 +38,7 @@ const MOST_UNPACKED: usize = 8;
 /// The daemon's transfers and their limits.
 #[derive(Debug)]
 pub(crate) struct Transfers {
-    limits: Limits,
-    /// Uploads of layers.
-    pub(crate) uploads: Arc<Semaphore>,
-    /// How often a layer is tried.
-    pub(crate) attempts: u32,
+    limits: RwLock<Limits>,
     active: Mutex<HashMap<Digest, Slot>>,
 }
 
@@ -58,6 +54,10 @@ struct Limits {
     downloads: Arc<Semaphore>,
     /// Connections beyond one for each of those: a limit of one layer means one connection.
     extra: Arc<Semaphore>,
+    /// Layers being sent (`max-concurrent-uploads`).
+    uploads: Arc<Semaphore>,
+    /// How often a layer is tried (`max-download-attempts`).
+    attempts: u32,
 }
 
 #[derive(Debug)]
@@ -66,6 +66,21 @@ struct Slot {
     /// Held while a fetch of this blob or what it left behind (a thread that still unpacks) is alive: the store opens
     /// a partial blob for one at a time.
     gate: Arc<AsyncMutex<()>>,
+}
+
+impl Limits {
+    fn new(config: &RegistryConfig) -> Self {
+        let downloads = config.max_concurrent_downloads.max(1);
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits));
+        Self {
+            unpacking: semaphore(downloads.max(cores).min(MOST_UNPACKED.max(downloads))),
+            downloads: semaphore(downloads),
+            extra: semaphore(downloads - 1),
+            uploads: semaphore(config.max_concurrent_uploads.max(1)),
+            attempts: config.max_download_attempts.max(1),
+        }
+    }
 }
 
 /// A fetch, kept alive by those who are interested.
@@ -93,19 +108,26 @@ pub(crate) struct Interest {
 
 impl Transfers {
     pub(crate) fn new(config: &RegistryConfig) -> Self {
-        let downloads = config.max_concurrent_downloads.max(1);
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits));
-        Self {
-            limits: Limits {
-                unpacking: semaphore(downloads.max(cores).min(MOST_UNPACKED.max(downloads))),
-                downloads: semaphore(downloads),
-                extra: semaphore(downloads - 1),
-            },
-            uploads: semaphore(config.max_concurrent_uploads.max(1)),
-            attempts: config.max_download_attempts.max(1),
-            active: Mutex::default(),
-        }
+        Self { limits: RwLock::new(Limits::new(config)), active: Mutex::default() }
+    }
+
+    /// Takes over other limits. What runs keeps those it began with.
+    pub(crate) fn reconfigure(&self, config: &RegistryConfig) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Limits::new(config);
+    }
+
+    /// What limits uploads of layers.
+    pub(crate) fn uploads(&self) -> Arc<Semaphore> {
+        self.limits().uploads
+    }
+
+    /// How often a layer is tried.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.limits().attempts
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Begins to fetch a layer, or joins whoever fetches it.
@@ -122,8 +144,7 @@ impl Transfers {
             store: store.clone(),
             wanted: wanted.clone(),
             source: source.clone(),
-            limits: self.limits.clone(),
-            attempts: self.attempts,
+            limits: self.limits(),
             gate: gate.clone(),
             tell,
         };

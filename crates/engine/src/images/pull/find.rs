@@ -107,7 +107,7 @@ impl Pull {
         if let Some(bytes) = self.stored(&config.digest).await? {
             return Ok(bytes);
         }
-        let attempts = self.engine.transfers.attempts;
+        let attempts = self.engine.transfers.attempts();
         transfer::small_blob(&self.repository, &config.digest, MAX_DOCUMENT, attempts).await
     }
 
