@@ -107,7 +107,7 @@ fn state(state: &State) -> ContainerState {
         error: state.error.clone(),
         started_at: state.started_at.to_string(),
         finished_at: state.finished_at.to_string(),
-        health: None,
+        health: state.health.clone(),
     }
 }
 

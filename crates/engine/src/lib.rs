@@ -71,6 +71,7 @@ pub mod wait;
 mod cgroup_path;
 mod create;
 mod df;
+mod health;
 mod host;
 mod images;
 mod info;

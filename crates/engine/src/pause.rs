@@ -2,6 +2,7 @@
 
 use crate::Engine;
 use crate::container::Container;
+use crate::health;
 use gantry_model::{ContainerStatus, Error, Result};
 
 impl Engine {
@@ -23,8 +24,17 @@ impl Engine {
             }
             _ => return Err(Error::conflict(format!("Container {} is not running", container.id))),
         }
-        self.cgroups.cgroup(&self.cgroup_path(&container)).freeze()?;
-        container.write().state.status = ContainerStatus::Paused;
+        // A probe would not end while it is frozen.
+        container.monitor.stop();
+        if let Err(e) = self.cgroups.cgroup(&self.cgroup_path(&container)).freeze() {
+            self.arc().watch_health(&container);
+            return Err(e.into());
+        }
+        {
+            let mut record = container.write();
+            record.state.status = ContainerStatus::Paused;
+            health::cease(&mut record);
+        }
         self.container_event(&container, "pause", &[]);
         self.store(&container).await
     }
@@ -37,6 +47,7 @@ impl Engine {
             return Err(Error::conflict(format!("Container {} is not paused", container.id)));
         }
         self.thaw_if_paused(&container)?;
+        self.arc().watch_health(&container);
         self.store(&container).await
     }
 

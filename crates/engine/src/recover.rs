@@ -58,7 +58,10 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
     tokio::task::block_in_place(|| network.restore(&live))?;
     // Not before: what ends now gives its addresses back, which the network must know by then.
     for (container, link, reader) in found {
-        tokio::spawn(supervise(engine.clone(), container, link, reader, None));
+        let probe = engine.recall_health(&container);
+        tokio::spawn(supervise(engine.clone(), container.clone(), link, reader, None));
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.resume_health(&container, probe).await });
     }
     engine.images.drop_unheld()?;
     for (container, exit) in ended {

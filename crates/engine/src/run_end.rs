@@ -2,6 +2,7 @@
 
 use crate::Engine;
 use crate::container::Container;
+use crate::health;
 use crate::restart_policy::{self, Decision};
 use crate::shim::Launch;
 use gantry_model::{ContainerStatus, Error, Timestamp};
@@ -16,6 +17,7 @@ impl Engine {
     /// The init process has ended and its shim has nothing more to say.
     pub(crate) async fn run_ended(self: &Arc<Self>, container: &Arc<Container>, exit: Exit) {
         container.set_shim(None);
+        container.monitor.stop();
         self.release_endpoint(container).await;
         let decision = record_exit(container, &exit);
         self.execs.container_ended(container.id);
@@ -111,6 +113,7 @@ fn record_exit(container: &Container, exit: &Exit) -> Decision {
     let mut record = container.write();
     let decision = restart_policy::decide(container, &record, exit);
     record.endpoint = None;
+    health::cease(&mut record);
     let state = &mut record.state;
     match decision {
         Decision::Restart(_) => {

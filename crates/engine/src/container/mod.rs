@@ -45,6 +45,8 @@ pub struct Container {
     pub(crate) removing: AtomicBool,
     /// What it uses, while somebody wants to know.
     pub(crate) stats: crate::stats::Feed,
+    /// Looks after its health while it runs.
+    pub(crate) monitor: crate::health::Monitor,
 }
 
 /// Counts what happened to a container, so that a waiter misses nothing however fast a restart is.
@@ -96,6 +98,7 @@ impl Container {
             keep: AtomicBool::new(false),
             removing: AtomicBool::new(false),
             stats: crate::stats::Feed::default(),
+            monitor: crate::health::Monitor::default(),
         }
     }
 
@@ -206,6 +209,11 @@ impl Dirs {
     /// The shim's pid and start time.
     pub fn pid_file(&self) -> PathBuf {
         self.exec.join("shim.pid")
+    }
+
+    /// What is known of a run's health.
+    pub fn health_file(&self) -> PathBuf {
+        self.exec.join("health")
     }
 
     /// The writable layer.

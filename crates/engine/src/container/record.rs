@@ -1,6 +1,6 @@
 //! What the engine knows of a container and keeps on disk.
 
-use gantry_api_types::{ContainerConfig, EndpointSettings, HostConfig, MountPoint};
+use gantry_api_types::{ContainerConfig, EndpointSettings, Health, HostConfig, MountPoint};
 use gantry_model::{ContainerStatus, Id, Timestamp};
 use gantry_network::Endpoint;
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,9 @@ pub struct State {
     pub restart_count: u32,
     /// The client stopped it, so `unless-stopped` leaves it alone.
     pub manually_stopped: bool,
+    /// What the health checks found; `None` without one and before the first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 impl State {
@@ -81,6 +84,7 @@ impl State {
             finished_at: Timestamp::ZERO,
             restart_count: 0,
             manually_stopped: false,
+            health: None,
         }
     }
 }

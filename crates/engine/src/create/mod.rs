@@ -110,7 +110,7 @@ impl Engine {
         defaults::host(self, &mut host)?;
         defaults::config(&mut config, &host, id);
         let networks = defaults::networks(&host, &config, networking_config)?;
-        note_ignored(&config, &host, &mut warnings);
+        note_ignored(&host, &mut warnings);
         plan::seccomp::check(self, &host)?;
         let wanted = mounts::resolve(self, &config, &host)?;
         let layers = self.images.rootfs(image);
@@ -159,14 +159,10 @@ pub(crate) fn image_os(image: &Image) -> &str {
 }
 
 /// What is accepted and does nothing.
-fn note_ignored(config: &ContainerConfig, host: &HostConfig, warnings: &mut Vec<String>) {
+fn note_ignored(host: &HostConfig, warnings: &mut Vec<String>) {
     let published = host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
     if host.network_mode == "host" && published {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
-    }
-    let checked = config.healthcheck.as_ref().and_then(|h| h.test.as_ref()).and_then(|test| test.first());
-    if checked.is_some_and(|word| word != "NONE") {
-        warnings.push("Health checks are not run by this version of the engine.".to_owned());
     }
 }
 

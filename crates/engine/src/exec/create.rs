@@ -1,12 +1,12 @@
 //! `POST /containers/{id}/exec`.
 
-use super::{Exec, ExecState};
+use super::Exec;
 use crate::Engine;
+use crate::container::Container;
 use crate::stream::DetachKeys;
 use gantry_api_types::{ExecCreateRequest, ExecCreateResponse};
-use gantry_model::{ContainerStatus, Error, Id, Result};
-use std::sync::{Arc, Mutex};
-use tokio::sync::watch;
+use gantry_model::{ContainerStatus, Error, Result};
+use std::sync::Arc;
 
 impl Engine {
     /// Defines an exec.
@@ -29,22 +29,23 @@ impl Engine {
             _ => return Err(Error::conflict(format!("Container {id} is not running"))),
         }
         let detach = DetachKeys::parse(Some(&request.detach_keys))?;
-        let exec = Arc::new(Exec {
-            id: Id::random(),
-            container: id,
-            detach,
-            state: watch::channel(ExecState::Created).0,
-            terminal: Mutex::new(None),
-            request,
-        });
-        let created = ExecCreateResponse { id: exec.id.to_string() };
-        self.exec_event(&container, &exec, &format!("exec_create: {}", command_line(&exec)), &[]);
-        self.execs.insert(exec);
-        Ok(created)
+        let exec = Arc::new(Exec::new(id, request, detach));
+        self.add_exec(&container, &exec)?;
+        Ok(ExecCreateResponse { id: exec.id.to_string() })
+    }
+
+    /// Makes an exec known.
+    pub(crate) fn add_exec(&self, container: &Container, exec: &Arc<Exec>) -> Result<()> {
+        self.execs.insert(exec.clone())?;
+        self.exec_event(container, exec, &format!("exec_create: {}", command_line(exec)), &[]);
+        Ok(())
     }
 }
 
-/// The command as events show it.
+/// The command as events show it: the program, a blank, and the arguments, if any.
 pub(crate) fn command_line(exec: &Exec) -> String {
-    exec.request.cmd.as_deref().unwrap_or_default().join(" ")
+    match exec.request.cmd.as_deref() {
+        Some([program, arguments @ ..]) => format!("{program} {}", arguments.join(" ")),
+        _ => String::new(),
+    }
 }

@@ -19,7 +19,7 @@ impl Engine {
             id: exec.id.to_string(),
             running: matches!(state, ExecState::Running { .. }),
             exit_code: match state {
-                ExecState::Ended { code, .. } => Some(code),
+                ExecState::Ended { code } => Some(code),
                 _ => None,
             },
             process_config: ProcessConfig {

@@ -6,12 +6,14 @@
 mod create;
 mod events;
 mod inspect;
+mod instance;
 mod plan;
 mod registry;
 mod resize;
 mod run;
 mod start;
 
-pub(crate) use registry::{Exec, ExecState, Execs};
-pub(crate) use run::ExecRun;
+pub(crate) use instance::{Exec, ExecState};
+pub(crate) use registry::Execs;
+pub(crate) use run::{ExecIo, ExecRun};
 pub use start::ExecStarted;

@@ -53,7 +53,7 @@ impl Drop for ExecRun {
     /// A client that left before its process was started: it never will be.
     fn drop(&mut self) {
         if *self.exec.state.borrow() == ExecState::Starting {
-            self.exec.ended(NEVER_RAN);
+            self.engine.execs.end(&self.exec, NEVER_RAN);
         }
     }
 }

@@ -54,7 +54,7 @@ impl Engine {
         self.exec_event(container, exec, &format!("exec_start: {}", command_line(exec)), &[]);
         let outcome = self.ask_shim(container, exec, io).await;
         if let Err(e) = &outcome {
-            exec.ended(start_failure_code(e.message()));
+            self.execs.end(exec, start_failure_code(e.message()));
         }
         outcome
     }
@@ -90,7 +90,7 @@ impl Engine {
     /// The shim reports the end of an exec.
     pub(crate) fn exec_ended(&self, container: &Arc<Container>, id: &str, code: u8) {
         let Some(exec) = id.parse::<Id>().ok().and_then(|id| self.execs.get(&id)) else { return };
-        exec.ended(code.into());
+        self.execs.end(&exec, code.into());
         self.exec_event(container, &exec, "exec_die", &[("exitCode", &code.to_string())]);
     }
 }

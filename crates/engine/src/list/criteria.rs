@@ -3,7 +3,7 @@
 
 use crate::container::Record;
 use crate::filters::Filters;
-use crate::{Engine, network_view};
+use crate::{Engine, health, network_view};
 use gantry_model::{Error, Result, Timestamp};
 use gantry_network::Proto;
 use regex_lite::Regex;
@@ -87,10 +87,8 @@ impl<'f> Criteria<'f> {
             ancestors: filters.has("ancestor").then(|| ancestors(engine, filters)),
             publish: ports(filters, "publish")?,
             expose: ports(filters, "expose")?,
-            // No container is a swarm's task; none has health checks yet. `isolation` is for Windows, and
-            // accepted without effect elsewhere.
-            nothing: filters.boolean("is-task")? == Some(true)
-                || (filters.has("health") && !filters.get("health").any(|health| health == "none")),
+            // No container is a swarm's task. `isolation` is for Windows, and accepted without effect elsewhere.
+            nothing: filters.boolean("is-task")? == Some(true),
         })
     }
 
@@ -108,6 +106,7 @@ impl<'f> Criteria<'f> {
             && self.since.is_none_or(|since| record.created > since)
             && (self.exited.is_empty() || self.matches_exit(record))
             && any("status", &|status| record.state.status.as_str() == status)
+            && any("health", &|wanted| health::status(record) == wanted)
             && self.ancestors.as_ref().is_none_or(|ancestors| ancestors.contains(&record.image))
             && any("volume", &|volume| {
                 record.mounts.iter().any(|mount| mount.destination == volume || mount.name == volume)

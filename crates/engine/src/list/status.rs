@@ -1,6 +1,7 @@
 //! The words of the list's `Status` column.
 
 use crate::container::State;
+use crate::health;
 use gantry_model::{ContainerStatus, Timestamp};
 
 /// Whether the list shows it without `all`: a container between two runs counts.
@@ -15,7 +16,10 @@ pub(super) fn describe(state: &State, now: Timestamp) -> String {
         human(u64::try_from(nanos / 1_000_000_000).unwrap_or(0))
     };
     match state.status {
-        ContainerStatus::Running => format!("Up {}", since(state.started_at)),
+        ContainerStatus::Running => match &state.health {
+            Some(health) => format!("Up {} ({})", since(state.started_at), health::words(health)),
+            None => format!("Up {}", since(state.started_at)),
+        },
         ContainerStatus::Paused => format!("Up {} (Paused)", since(state.started_at)),
         ContainerStatus::Restarting => format!("Restarting ({}) {} ago", state.exit_code, since(state.finished_at)),
         ContainerStatus::Removing => "Removal In Progress".to_owned(),

@@ -3,7 +3,7 @@
 use super::link::{Incoming, ShimLink, ShimReader, failure_error};
 use crate::Engine;
 use crate::container::Container;
-use crate::procfs;
+use crate::{health, procfs};
 use gantry_model::{ContainerStatus, Error, Result, Timestamp};
 use gantry_network::Endpoint;
 use gantry_runtime::spec::{ContainerInterface, ContainerNet};
@@ -92,10 +92,12 @@ impl Run {
             state.error.clear();
             state.oom_killed = false;
             state.started_at = Timestamp::from_unix_nanos(started_at.into());
+            health::begin(&mut record);
         }
         container.progress.send_modify(|p| (p.live, p.restarts) = (true, false));
         self.engine.volume_mount_events(container, true);
         self.engine.container_event(container, "start", &[]);
+        self.engine.watch_health(container);
         self.engine.store_lazily(container, || ());
         if let Some(launch) = self.launch.take() {
             // Whoever started it may have gone away; the container runs all the same.
