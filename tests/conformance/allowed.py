@@ -53,6 +53,7 @@ ALLOWED = [
     Allowed("both", r" /volumes", r"^null at (/Volumes/\d+)?/(Labels|Options):",
             "Docker sends null for a volume without labels or options, and clients compare with it"),
     Allowed("both", r" /containers/json 404$", r"^status ", "the container that a filter names does not exist"),
+    Allowed("both", r" /distribution/\{name\}/json 40[34]$", r"^status ", "what the registry has not got or does not give"),
     Allowed("both", r" /images/(json|get|\{name\}/get) 404$", r"^status ",
             "an image that does not exist is 404 everywhere, also where the file mentions 500 alone"),
     Allowed("both", r" /containers/\{id\}/json ", r"^null at /HostConfig/(MemorySwappiness|OomKillDisable|PidsLimit):",

@@ -246,7 +246,7 @@ def test_versions(engine, fake, version):
 def test_from_the_debian_registry(engine, registry, tmp_path):
     """Pushed by skopeo in three forms, pulled, run."""
     folder = tmp_path / "oci"
-    write_layout(folder, images.runnable("from skopeo", OCI))
+    images.write_layout(folder, images.runnable("from skopeo", OCI))
     ids = set()
     for tag, options in {"docker": ["--format", "v2s2"], "oci": ["--format", "oci"]}.items():
         registry.skopeo("copy", "--dest-tls-verify=false", *options, f"oci:{folder}:v", f"docker://{registry.host}/skopeo:{tag}")
@@ -257,13 +257,3 @@ def test_from_the_debian_registry(engine, registry, tmp_path):
         assert engine.output(None, image=name) == "from skopeo"
         ids.add(engine.api.get(f"/images/{name}/json").json["Id"])
         assert json.loads(raw)["config"]["digest"] in ids
-
-
-def write_layout(folder, image):
-    """An OCI layout directory with one image called `v`."""
-    (folder / "blobs/sha256").mkdir(parents=True)
-    for digest, blob in {**image.blobs, image.digest: image.manifest}.items():
-        (folder / "blobs/sha256" / digest.removeprefix("sha256:")).write_bytes(blob)
-    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    entry = {**image.descriptor(), "annotations": {"org.opencontainers.image.ref.name": "v"}}
-    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))

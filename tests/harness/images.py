@@ -5,11 +5,12 @@ import hashlib
 import io
 import json
 import random
+import shutil
 import subprocess
 import tarfile
 from dataclasses import dataclass, field
 
-from harness.rootfs import TarBuilder, busybox
+from harness.rootfs import TarBuilder, busybox, cache_dir, locked
 
 DOCKER, OCI = "docker", "oci"
 MANIFEST = {DOCKER: "application/vnd.docker.distribution.manifest.v2+json",
@@ -141,3 +142,27 @@ def index(images, kind=DOCKER, **fields):
     manifests = [one.descriptor() if isinstance(one, Image) else one for one in images]
     body = {"schemaVersion": 2, "mediaType": INDEX[kind], "manifests": manifests, **fields}
     return INDEX[kind], json.dumps(body, indent=3).encode()
+
+
+def write_layout(folder, image):
+    """An OCI layout directory with one image called `v`."""
+    (folder / "blobs/sha256").mkdir(parents=True)
+    for digest, blob in {**image.blobs, image.digest: image.manifest}.items():
+        (folder / "blobs/sha256" / digest.removeprefix("sha256:")).write_bytes(blob)
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    entry = {**image.descriptor(), "annotations": {"org.opencontainers.image.ref.name": "v"}}
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+
+
+def real_layout(debian):
+    """Path of an OCI layout with a Debian in three layers called `v`; made the first time from its archive."""
+    path = cache_dir() / "debian-layout"
+    with locked("debian-layout"):
+        if not path.exists():
+            making = cache_dir() / "making-debian-layout"
+            shutil.rmtree(making, ignore_errors=True)
+            above = [files(etc__top="top\n"), TarBuilder().add("usr/share/doc/.wh..wh..opq", "").bytes()]
+            layers = [layer(data) for data in [debian.read_bytes(), *above]]
+            write_layout(making, image(layers, OCI, config={"Cmd": ["nginx", "-v"], "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}))
+            making.rename(path)
+    return path

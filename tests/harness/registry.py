@@ -28,16 +28,18 @@ def auth_header(**fields):
 
 
 class DebianRegistry:
-    """`docker-registry serve` in the engine's network, with storage of its own."""
+    """`docker-registry serve` in the engine's network, with storage of its own or another's."""
 
-    def __init__(self, engine, where="host", port=None, tls=None, client_ca=None, htpasswd=False, token=None, headers=None):
+    def __init__(self, engine, where="host", port=None, tls=None, client_ca=None, htpasswd=False, token=None,
+                 storage=None):
         self.engine = engine
         self.address = "127.0.0.1" if where == "host" else OUTSIDE_ADDRESS
         self.port = port or self._free_port(where)
         self.dir = engine.dir / f"registry-{uuid.uuid4().hex[:8]}"
         self.dir.mkdir()
+        self.storage = self.dir / "data"
         config = {"version": "0.1", "log": {"level": "warn"},
-                  "storage": {"filesystem": {"rootdirectory": str(self.dir / "data")}, "delete": {"enabled": True}},
+                  "storage": {"filesystem": {"rootdirectory": str(storage or self.storage)}, "delete": {"enabled": True}},
                   "http": {"addr": f"{self.address}:{self.port}", "secret": "tests"}}
         if tls is not None:
             config["http"]["tls"] = {"certificate": str(tls.cert), "key": str(tls.key)}
