@@ -18,9 +18,14 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// The files below `data_root`; what an earlier process left unfinished is removed.
+    /// The files below `data_root`, as they are.
+    pub(crate) fn at(data_root: &Path) -> Self {
+        Self { images: data_root.join("images"), layers: data_root.join("layers") }
+    }
+
+    /// The same; what an earlier process left unfinished is removed.
     pub(crate) fn open(data_root: &Path) -> Result<Self> {
-        let files = Self { images: data_root.join("images"), layers: data_root.join("layers") };
+        let files = Self::at(data_root);
         for directory in [files.images.join("blobs/sha256"), files.ingest(), files.partials(), files.layers.clone()] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o710).create(&directory);
             made.map_err(Error::from).context(format_args!("cannot make {}", directory.display()))?;
@@ -117,6 +122,28 @@ impl Files {
         names(&self.layers)
     }
 
+    /// The same without those that are not finished, or retired.
+    pub(crate) fn finished_layer_names(&self) -> Result<impl Iterator<Item = String>> {
+        let finished = |name: &String| !is_temporary(name) && !name.starts_with(RETIRED);
+        Ok(self.layer_names()?.filter(finished))
+    }
+
+    /// What is being made, or was when a process died; relative to the data root.
+    pub(crate) fn unfinished(&self) -> Result<Vec<String>> {
+        let ingest = names(&self.ingest())?.map(|name| format!("images/ingest/{name}"));
+        let layers = self.layer_names()?.filter(|name| is_temporary(name)).map(|name| format!("layers/{name}"));
+        Ok(ingest.chain(layers).collect())
+    }
+
+    /// Puts a layer's directory in place of another that a container may stand on.
+    pub(crate) fn replace_layer(&self, diff_id: &Digest, fresh: Temporary, boot: &str) -> Result<()> {
+        let place = self.layer(diff_id);
+        match fs::rename(&place, self.retired(boot)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e)?,
+            _ => fresh.publish(&place),
+        }
+    }
+
     /// Takes a blob away; the space is freed when the result is dropped, which may take time.
     pub(crate) fn discard_blob(&self, hex: &str) -> Option<Temporary> {
         let path = self.ingest().join(Id::random().short());
@@ -181,8 +208,12 @@ fn is_temporary(name: &str) -> bool {
 }
 
 fn names(directory: &Path) -> Result<impl Iterator<Item = String> + use<>> {
-    let entries = fs::read_dir(directory).map_err(Error::from).context(directory.display())?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()))
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => Some(entries),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(e).context(directory.display()),
+    };
+    Ok(entries.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok()))
 }
 
 fn discard(from: &Path, to: PathBuf) -> Option<Temporary> {

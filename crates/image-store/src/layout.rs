@@ -115,6 +115,20 @@ pub(crate) fn create(files: &Files, state: &State) -> Result<()> {
     files.replace("index.json", &whole_index(state))
 }
 
+/// The layout's documents that are not what they should be, and why.
+pub(crate) fn stale(files: &Files, state: &State) -> Vec<(&'static str, &'static str)> {
+    let differs = |name: &str, should: &[u8]| std::fs::read(files.images().join(name)).is_ok_and(|is| is != should);
+    let mut stale = Vec::new();
+    for (name, should) in [("oci-layout", MARKER), ("index.json", &whole_index(state))] {
+        if !files.images().join(name).exists() {
+            stale.push((name, "it is missing"));
+        } else if differs(name, should) {
+            stale.push((name, "it does not list what is here"));
+        }
+    }
+    stale
+}
+
 /// Brings the index up to date. It is there for other programs and made from the database at every start, so a
 /// failure is only logged.
 pub(crate) fn update(files: &Files, state: &State) {

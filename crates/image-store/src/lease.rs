@@ -100,6 +100,21 @@ impl Lease {
         there
     }
 
+    /// Uses everything that these images need, as it is.
+    pub(crate) fn pin(&mut self, records: &[(ImageId, ImageRecord)]) {
+        let mut state = self.store.write_state();
+        for (id, record) in records {
+            for blob in record.blobs(id) {
+                state.uses.blobs().add(blob);
+                self.blobs.push(blob.clone());
+            }
+            for layer in &record.layers {
+                state.uses.layers().add(&layer.diff_id);
+                self.layers.push(layer.diff_id.clone());
+            }
+        }
+    }
+
     /// Uses everything that an image needs; false when something of it is missing or damaged.
     pub(crate) fn use_record(&mut self, id: &ImageId, record: &ImageRecord) -> bool {
         let documents = [(id.digest(), record.document.len() as u64), (&record.manifest, record.manifest_size)];

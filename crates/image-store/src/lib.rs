@@ -32,6 +32,7 @@ mod store;
 mod sync;
 mod tag;
 pub mod tar;
+mod verify;
 
 pub use arrival::{Arrival, Committed, ExtractFailure, Incoming, IncomingLayer, LayerLease, WantedLayer};
 pub use commit::{CommitOptions, apply_changes};
@@ -47,6 +48,7 @@ pub use resolve::import_name;
 pub use save::SavePlan;
 pub use store::{ImageStore, Moved};
 pub use tag::{HistoryEntry, Tagged};
+pub use verify::{Finding, Report, Severity, Subject, VerifyOptions, VerifyStep};
 
 /// What a long operation tells while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use std::{
     collections::HashSet,
     fs::{self, File},
-    io::Read,
+    io::{self, Read},
+    path::Path,
 };
 
 /// Names this boot of the machine; files written in it are complete even where they are not on disk yet.
@@ -75,7 +76,15 @@ fn restore(files: &Files, limits: Limits, id: &str, record: &ImageRecord, sound:
 }
 
 fn verify(files: &Files, blob: &Digest) -> Result<()> {
-    let mut file = File::open(files.blob(blob))?;
+    if digest_of(&files.blob(blob))? == *blob {
+        return Ok(());
+    }
+    Err(Error::internal(format!("blob {blob} is damaged")))
+}
+
+/// The digest of a file.
+pub(crate) fn digest_of(path: &Path) -> io::Result<Digest> {
+    let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 << 10];
     loop {
@@ -84,8 +93,5 @@ fn verify(files: &Files, blob: &Digest) -> Result<()> {
             length => hasher.update(&buffer[..length]),
         }
     }
-    if Digest::sha256(hasher.finalize().into()) == *blob {
-        return Ok(());
-    }
-    Err(Error::internal(format!("blob {blob} is damaged")))
+    Ok(Digest::sha256(hasher.finalize().into()))
 }

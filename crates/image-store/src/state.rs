@@ -177,6 +177,18 @@ impl State {
         named.map(|layer| (layer.chain_id.hex().to_owned(), layer.diff_id.clone())).collect()
     }
 
+    /// Every image, removed ones that containers stand on included.
+    pub(crate) fn every_record(&self) -> Vec<(ImageId, ImageRecord)> {
+        let images = self.images.iter().map(|(id, known)| (id, &known.record));
+        images.chain(&self.detached).map(|(id, record)| (id.clone(), record.clone())).collect()
+    }
+
+    /// Names that lead to no image.
+    pub(crate) fn lost_names(&self) -> Vec<Reference> {
+        let lost = self.references.iter().filter(|(_, record)| !self.images.contains_key(&record.image));
+        lost.map(|(name, _)| name.clone()).collect()
+    }
+
     pub(crate) fn records(&self) -> impl Iterator<Item = &ImageRecord> {
         self.images.values().map(|known| &known.record).chain(self.detached.values())
     }

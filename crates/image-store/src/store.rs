@@ -31,6 +31,8 @@ pub(crate) struct Inner {
     pub(crate) files: Files,
     pub(crate) db: Db,
     pub(crate) limits: Limits,
+    /// Whether what dead processes left was removed when the store was opened.
+    pub(crate) swept: bool,
     pub(crate) pending: Arc<Pending>,
     /// Blobs that are being fetched.
     fetching: Mutex<HashSet<Digest>>,
@@ -71,39 +73,36 @@ impl ImageStore {
         let mut dropped = recover::check(&files, limits, &mut records)?;
         dropped.extend(recover::check(&files, limits, &mut detached)?);
 
-        let mut state = State::default();
-        for (reference, record) in db.load(REFERENCES).map_err(Error::from)? {
-            let reference = Reference::parse(&reference).map_err(Error::from).context("a stored image name")?;
-            state.references.insert(reference, record);
-        }
-        for (blob, what) in db.load(DAMAGED).map_err(Error::from)? {
-            state.damaged.insert(blob.parse().map_err(|_| Error::internal("a stored blob has no digest"))?, what);
-        }
-        for (id, record) in detached {
-            let id = parse_id(&id)?;
-            state.uses.add(&id, &record);
-            state.detached.insert(id, record);
-        }
-        for (id, record) in records {
-            let id = parse_id(&id)?;
-            state.uses.add(&id, &record);
-            state.insert(&id, record)?;
-        }
+        let mut state = load(&db, records, detached)?;
         forget(&db, &mut state, &dropped)?;
         sweep(&files, &mut state, &recover::boot()?)?;
         layout::create(&files, &state)?;
+        let store = Self::new(files, db, limits, state, true);
+        store.inner.sync_unsynced();
+        Ok(store)
+    }
+
+    /// Opens the store of a data root that no daemon uses, to look at it: nothing is swept, checked or mended. Only
+    /// [`ImageStore::verify`] and what reads should be called.
+    pub fn open_to_verify(data_root: &Path, db: Db) -> Result<Self> {
+        let records = db.load(IMAGES).map_err(Error::from)?;
+        let detached = db.load(DETACHED).map_err(Error::from)?;
+        let state = load(&db, records, detached)?;
+        Ok(Self::new(Files::at(data_root), db, Limits::default(), state, false))
+    }
+
+    fn new(files: Files, db: Db, limits: Limits, state: State, swept: bool) -> Self {
         let inner = Inner {
             files,
             db,
             limits,
+            swept,
             pending: Arc::default(),
             fetching: Mutex::default(),
             state: RwLock::new(state),
             changing: Mutex::new(()),
         };
-        let store = Self { inner: Arc::new(inner) };
-        store.inner.sync_unsynced();
-        Ok(store)
+        Self { inner: Arc::new(inner) }
     }
 
     /// Every image, in the order of the ids.
@@ -351,6 +350,29 @@ fn point(state: &mut State, id: &ImageId, names: &[Reference]) -> Vec<Moved> {
     }
     state.rename(id);
     moved
+}
+
+/// What the database says.
+fn load(db: &Db, images: Vec<(String, ImageRecord)>, detached: Vec<(String, ImageRecord)>) -> Result<State> {
+    let mut state = State::default();
+    for (reference, record) in db.load(REFERENCES).map_err(Error::from)? {
+        let reference = Reference::parse(&reference).map_err(Error::from).context("a stored image name")?;
+        state.references.insert(reference, record);
+    }
+    for (blob, what) in db.load(DAMAGED).map_err(Error::from)? {
+        state.damaged.insert(blob.parse().map_err(|_| Error::internal("a stored blob has no digest"))?, what);
+    }
+    for (id, record) in detached {
+        let id = parse_id(&id)?;
+        state.uses.add(&id, &record);
+        state.detached.insert(id, record);
+    }
+    for (id, record) in images {
+        let id = parse_id(&id)?;
+        state.uses.add(&id, &record);
+        state.insert(&id, record)?;
+    }
+    Ok(state)
 }
 
 /// Removes dropped images, and names of images that are not there, from database and state.

@@ -4,7 +4,7 @@ mod common;
 
 use common::{
     Bench, file,
-    remote::{MEDIA_TYPE, Remote, digest, gzip, zstd},
+    remote::{MEDIA_TYPE, Remote, arrive, digest, fetch, fetch_all, gzip, zstd},
     small,
 };
 use gantry_image_store::{Arrival, Committed, ExtractFailure, ImageId, ImageStore, InUse, RemoveOptions, WantedLayer};
@@ -35,42 +35,6 @@ fn archive(name: &str, length: usize) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     file(&mut builder, name, &noise(length, length as u64));
     builder.into_inner().unwrap()
-}
-
-/// Writes what is missing, in pieces, the last one first, and extracts meanwhile.
-fn fetch(
-    store: &ImageStore,
-    wanted: &WantedLayer,
-    blob: &[u8],
-) -> Result<gantry_image_store::LayerLease, ExtractFailure> {
-    let incoming = store.incoming_layer(wanted).map_err(ExtractFailure::Failed)?;
-    thread::scope(|scope| {
-        let extractor = scope.spawn(|| incoming.extract(&mut |_| ()));
-        for gap in incoming.missing() {
-            for at in (gap.start..gap.end).step_by(100_000).collect::<Vec<_>>().into_iter().rev() {
-                let end = gap.end.min(at + 100_000);
-                if incoming.write(at, &blob[at as usize..end as usize]).is_err() {
-                    break;
-                }
-            }
-        }
-        extractor.join().unwrap()
-    })
-}
-
-fn arrive(store: &ImageStore, remote: &Remote, names: &[Reference]) -> Result<Committed, Error> {
-    let mut arrival = store.arrival(remote.incoming())?;
-    fetch_all(store, remote, &mut arrival)?;
-    arrival.commit(names)
-}
-
-fn fetch_all(store: &ImageStore, remote: &Remote, arrival: &mut Arrival) -> Result<(), Error> {
-    for (index, wanted) in arrival.layers().to_vec().iter().enumerate() {
-        if !wanted.present {
-            arrival.hold(index, &fetch(store, wanted, remote.blob(wanted))?)?;
-        }
-    }
-    Ok(())
 }
 
 fn two_layers() -> Remote {

@@ -201,7 +201,8 @@ impl IncomingLayer {
         let inner = &self.store;
         let WantedLayer { blob, diff_id, size, .. } = &self.wanted;
         let mut lease = Lease::arriving(inner);
-        let known_size = inner.read_state().layer_size(diff_id).filter(|_| lease.use_layer(diff_id));
+        let known_size = inner.read_state().layer_size(diff_id);
+        let known_size = known_size.filter(|_| lease.use_layer(diff_id));
         let directory = if known_size.is_some() { None } else { Some(inner.files.temporary_layer()?) };
         let diff = directory.as_ref().map(|directory| directory.path().join("diff"));
         let plan = Plan { known: None, keep: Keep::Digest, extract: diff.as_deref(), limits: inner.limits };

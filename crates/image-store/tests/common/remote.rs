@@ -1,11 +1,11 @@
 //! Images as a registry would describe them.
 
 use flate2::{Compression, write::GzEncoder};
-use gantry_image_store::{Incoming, WantedLayer};
-use gantry_model::Digest;
+use gantry_image_store::{Arrival, Committed, ExtractFailure, ImageStore, Incoming, LayerLease, WantedLayer};
+use gantry_model::{Digest, Error, Reference};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use std::{collections::HashMap, io::Write};
+use std::{collections::HashMap, io::Write, thread};
 
 pub(crate) fn digest(bytes: &[u8]) -> Digest {
     Digest::sha256(Sha256::digest(bytes).into())
@@ -56,9 +56,46 @@ impl Remote {
         }
     }
 
+    /// The whole way, for a tag.
+    pub(crate) fn arrive(&self, store: &ImageStore, tag: &str) -> Result<Committed, Error> {
+        arrive(store, self, &[Reference::parse(tag).unwrap()])
+    }
+
     pub(crate) fn blob(&self, layer: &WantedLayer) -> &[u8] {
         &self.blobs[&layer.blob]
     }
 }
 
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// Writes what is missing, in pieces, the last one first, and extracts meanwhile.
+pub(crate) fn fetch(store: &ImageStore, wanted: &WantedLayer, blob: &[u8]) -> Result<LayerLease, ExtractFailure> {
+    let incoming = store.incoming_layer(wanted).map_err(ExtractFailure::Failed)?;
+    thread::scope(|scope| {
+        let extractor = scope.spawn(|| incoming.extract(&mut |_| ()));
+        for gap in incoming.missing() {
+            for at in (gap.start..gap.end).step_by(100_000).collect::<Vec<_>>().into_iter().rev() {
+                let end = gap.end.min(at + 100_000);
+                if incoming.write(at, &blob[at as usize..end as usize]).is_err() {
+                    break;
+                }
+            }
+        }
+        extractor.join().unwrap()
+    })
+}
+
+pub(crate) fn arrive(store: &ImageStore, remote: &Remote, names: &[Reference]) -> Result<Committed, Error> {
+    let mut arrival = store.arrival(remote.incoming())?;
+    fetch_all(store, remote, &mut arrival)?;
+    arrival.commit(names)
+}
+
+pub(crate) fn fetch_all(store: &ImageStore, remote: &Remote, arrival: &mut Arrival) -> Result<(), Error> {
+    for (index, wanted) in arrival.layers().to_vec().iter().enumerate() {
+        if !wanted.present {
+            arrival.hold(index, &fetch(store, wanted, remote.blob(wanted))?)?;
+        }
+    }
+    Ok(())
+}
