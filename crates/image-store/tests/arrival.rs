@@ -7,7 +7,7 @@ use common::{
     remote::{MEDIA_TYPE, Remote, arrive, digest, fetch, fetch_all, gzip, zstd},
     small,
 };
-use gantry_image_store::{Arrival, Committed, ExtractFailure, ImageId, ImageStore, InUse, RemoveOptions, WantedLayer};
+use gantry_image_store::{ExtractFailure, ImageId, InUse, RemoveOptions};
 use gantry_model::{Error, ErrorKind, Reference};
 use std::{fs, thread};
 

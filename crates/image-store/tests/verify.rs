@@ -39,7 +39,7 @@ fn everything() -> Vec<u8> {
         let mut header = header(tar::EntryType::Directory, 0);
         builder.append_data(&mut header, path, &[][..]).unwrap();
     }
-    file(&mut builder, "implied/file", &[7; 300_000]);
+    file(&mut builder, "implied/file", &vec![7; 300_000]);
     file(&mut builder, "dir/.wh.gone", b"");
     file(&mut builder, "dir/one", b"one");
     let mut hard = header(tar::EntryType::Link, 0);
@@ -66,7 +66,7 @@ fn every_change_of_a_layer_is_found_and_undone() {
     let bench = Bench::new();
     let id = bench.import(&everything(), "x").unwrap();
     let root = bench.tree(&id);
-    fs::write(root.join("implied/file"), [8; 300_000]).unwrap();
+    fs::write(root.join("implied/file"), vec![8; 300_000]).unwrap();
     fs::set_permissions(root.join("dir/empty"), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(root.join("strange"), "").unwrap();
     fs::remove_file(root.join("pipe")).unwrap();

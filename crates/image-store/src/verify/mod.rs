@@ -29,7 +29,6 @@ impl ImageStore {
         // What was committed a moment ago is in the index then.
         self.flush();
         let mut verifier = Verifier {
-            store: self,
             inner: &self.inner,
             lease: Lease::new(&self.inner),
             options,
@@ -48,7 +47,6 @@ impl ImageStore {
 }
 
 struct Verifier<'a> {
-    store: &'a ImageStore,
     inner: &'a std::sync::Arc<Inner>,
     /// Keeps everything in place that `records` name.
     lease: Lease,

@@ -119,10 +119,8 @@ impl Comparison<'_> {
         }
         match FileType::from_raw_mode(stats.fresh.st_mode) {
             FileType::Directory => return Ok(true),
-            FileType::Symlink => {
-                if dirs.map(|dir| readlinkat(dir, name, Vec::new()))?.differ() {
-                    self.note(path, "it leads elsewhere");
-                }
+            FileType::Symlink if dirs.map(|dir| readlinkat(dir, name, Vec::new()))?.differ() => {
+                self.note(path, "it leads elsewhere");
             }
             FileType::RegularFile => self.file(dirs, name, path, &stats)?,
             _ => {}
