@@ -3,6 +3,7 @@
 use crate::config::{Config, Reloadable};
 use crate::container::{Container, Dirs, Record, Registry};
 use crate::events::Events;
+use crate::images::Places;
 use crate::log_watch::LogWatch;
 use crate::networks::Networks;
 use crate::transfer::Transfers;
@@ -25,6 +26,7 @@ pub struct Engine {
     pub(crate) images: ImageStore,
     pub(crate) registry: gantry_registry_client::Client,
     pub(crate) transfers: Transfers,
+    pub(crate) places: Places,
     pub(crate) volumes: gantry_volumes::Volumes,
     pub(crate) network: Arc<gantry_network::Manager>,
     pub(crate) networks: Networks,
@@ -62,6 +64,7 @@ impl Engine {
         let images = ImageStore::open(&config.data_root, db.clone())?;
         let registry = gantry_registry_client::Client::new(config.registry.client());
         let transfers = Transfers::new(&config.registry);
+        let places = Places::open(&db)?;
         let volumes = gantry_volumes::Volumes::open(&config.data_root, db.clone())?;
         let network = Arc::new(gantry_network::Manager::open(config.network.clone())?);
         let networks = Networks::open(&db)?;
@@ -75,6 +78,7 @@ impl Engine {
             images,
             registry,
             transfers,
+            places,
             volumes,
             network,
             networks,

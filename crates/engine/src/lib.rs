@@ -112,7 +112,9 @@ pub use engine::Engine;
 pub use events::{EventStream, EventsOptions};
 pub use exec::ExecStarted;
 pub use filters::Filters;
-pub use images::{ImageImport, ImageInspectOptions, ImageListOptions, ImagePull, ImageRemoveOptions, Images};
+pub use images::{
+    ImageImport, ImageInspectOptions, ImageListOptions, ImagePull, ImagePush, ImageRemoveOptions, Images,
+};
 pub use list::ListOptions;
 pub use logs::{LogStream, LogsOptions};
 pub use operation::{Operation, Reporter};

@@ -7,6 +7,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use gantry_api_types::{AuthConfig, go_json};
+use gantry_model::{Error, Result};
 
 const HEADER: &str = "x-registry-auth";
 /// With or without padding, and with bits left over: clients disagree.
@@ -18,6 +19,16 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
 pub(crate) fn header(call: &Call) -> Option<AuthConfig> {
     let value = call.headers.get(HEADER)?.to_str().unwrap_or_default();
     if value.is_empty() { None } else { Some(decode(value)) }
+}
+
+/// The credentials as a request's body, in the way of clients before the header. The type is not looked at.
+pub(crate) async fn body(call: &mut Call) -> Result<AuthConfig> {
+    let bytes = call.whole_body().await?;
+    if bytes.is_empty() {
+        return Err(Error::invalid("EOF"));
+    }
+    let auth: Option<AuthConfig> = go_json::from_slice(&bytes).map_err(|e| Error::invalid(e.to_string()))?;
+    Ok(with_pair(auth.unwrap_or_default()))
 }
 
 /// JSON in base64: URL-safe by the book, and not always in practice. What makes no sense is nobody's credentials, as

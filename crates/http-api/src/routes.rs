@@ -61,6 +61,7 @@ pub(crate) static ROUTES: &[Route] = routes![
     GET 24 "/images/{*}/get" => image::save::one,
     GET 24 "/images/{*}/json" => image::inspect::get,
     GET 24 "/images/{*}/history" => image::history::get,
+    POST 24 "/images/{*}/push" => image::push::post,
     POST 24 "/images/{*}/tag" => image::tag::post,
     DELETE 24 "/images/{*}" => image::remove::delete,
 

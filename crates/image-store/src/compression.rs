@@ -52,7 +52,7 @@ impl Compression {
     }
 
     /// What the stream holds. Streams of several members are read to their end, as the command-line programs do.
-    pub(crate) fn decoder<'r>(self, stream: impl BufRead + 'r) -> io::Result<Box<dyn Read + 'r>> {
+    pub fn decoder<'r>(self, stream: impl BufRead + 'r) -> io::Result<Box<dyn Read + 'r>> {
         Ok(match self {
             Self::None => Box::new(stream),
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(stream)),

@@ -1,9 +1,48 @@
 //! Lines of progress in Docker's words and shape, which the `docker` command draws its bars from.
 
+use crate::operation::Reporter;
 use gantry_api_types::{ProgressDetail, ProgressMessage};
+use std::time::{Duration, Instant};
 
 /// Cells of a bar.
 const CELLS: u64 = 50;
+
+/// The time between two lines about how far a part is.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Tells how far a part is, not too often.
+#[derive(Debug, Clone)]
+pub(crate) struct Meter {
+    id: String,
+    reporter: Option<Reporter>,
+    told: Option<Instant>,
+}
+
+impl Meter {
+    pub(crate) fn new(id: &str, reporter: &Reporter) -> Self {
+        Self { id: id.to_owned(), reporter: Some(reporter.clone()), told: None }
+    }
+
+    /// For parts that nobody is told of.
+    pub(crate) fn silent() -> Self {
+        Self { id: String::new(), reporter: None, told: None }
+    }
+
+    /// Lets the next line through: it begins another measure.
+    pub(crate) fn restart(&mut self) {
+        self.told = None;
+    }
+
+    pub(crate) fn tell(&mut self, status: &str, current: u64, total: u64) {
+        let Some(reporter) = &self.reporter else { return };
+        let now = Instant::now();
+        if current == 0 || self.told.is_some_and(|before| now - before < INTERVAL) {
+            return;
+        }
+        self.told = Some(now);
+        reporter.tell(measure(&self.id, status, current, total));
+    }
+}
 
 /// A line about the whole operation.
 pub(crate) fn message(status: impl Into<String>) -> ProgressMessage {

@@ -10,6 +10,7 @@ mod manifests;
 mod platform;
 mod prune;
 mod pull;
+mod push;
 mod reference_filter;
 mod remove;
 mod sizes;
@@ -18,6 +19,8 @@ mod view;
 pub use inspect::ImageInspectOptions;
 pub use list::ImageListOptions;
 pub use pull::ImagePull;
+pub use push::ImagePush;
+pub(crate) use push::Places;
 pub use remove::ImageRemoveOptions;
 
 use crate::Engine;

@@ -1,7 +1,7 @@
 //! The layers of a pull: which ones are missing, and what their fetches tell the client.
 
 use super::Pull;
-use crate::images::lines;
+use crate::images::lines::{self, Meter};
 use crate::operation::Reporter;
 use crate::transfer::{Lease, Phase, Snapshot, Source};
 use futures_util::StreamExt;
@@ -9,10 +9,6 @@ use futures_util::stream::FuturesUnordered;
 use gantry_image_store::{Arrival, WantedLayer};
 use gantry_model::{Digest, Error, Result};
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
-
-/// The time between two lines about how far a layer is.
-const INTERVAL: Duration = Duration::from_millis(100);
 
 impl Pull {
     /// Completes an arrival.
@@ -32,6 +28,7 @@ impl Pull {
             for (index, _) in layers.iter().enumerate().filter(|(_, layer)| !layer.present && layer.blob == blob) {
                 arrival.hold(index, &lease)?;
             }
+            self.engine.places.add(&blob, &self.reference);
             reporter.tell(lines::state(blob.short(), "Pull complete"));
         }
         Ok(())
@@ -70,7 +67,7 @@ struct Shown<'r> {
     id: String,
     reporter: &'r Reporter,
     step: Step,
-    measured: Option<Instant>,
+    meter: Meter,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +80,7 @@ enum Step {
 
 impl<'r> Shown<'r> {
     fn new(id: &str, reporter: &'r Reporter) -> Self {
-        Self { id: id.to_owned(), reporter, step: Step::Announced, measured: None }
+        Self { id: id.to_owned(), reporter, step: Step::Announced, meter: Meter::new(id, reporter) }
     }
 
     fn show(&mut self, snapshot: &Snapshot) {
@@ -97,22 +94,22 @@ impl<'r> Shown<'r> {
             }
             Phase::Downloading if self.step <= Step::Downloading => {
                 self.step = Step::Downloading;
-                self.measure("Downloading", snapshot.received, snapshot.total);
+                self.meter.tell("Downloading", snapshot.received, snapshot.total);
             }
             // It begins again: what had arrived earlier was damaged.
-            Phase::Downloading => self.measure("Downloading", snapshot.received, snapshot.total),
+            Phase::Downloading => self.meter.tell("Downloading", snapshot.received, snapshot.total),
             Phase::Retrying(seconds) => {
                 let plural = if *seconds == 1 { "" } else { "s" };
                 self.state(format!("Retrying in {seconds} second{plural}"));
             }
             Phase::Unpacking => {
                 self.arrived();
-                self.measure("Extracting", snapshot.unpacked, snapshot.total);
+                self.meter.tell("Extracting", snapshot.unpacked, snapshot.total);
             }
             Phase::Done(_) => {
                 self.arrived();
-                self.measured = None;
-                self.measure("Extracting", snapshot.total, snapshot.total);
+                self.meter.restart();
+                self.meter.tell("Extracting", snapshot.total, snapshot.total);
             }
         }
     }
@@ -120,7 +117,7 @@ impl<'r> Shown<'r> {
     fn arrived(&mut self) {
         if self.step < Step::Extracting {
             self.step = Step::Extracting;
-            self.measured = None;
+            self.meter.restart();
             self.state("Verifying Checksum");
             self.state("Download complete");
         }
@@ -128,14 +125,5 @@ impl<'r> Shown<'r> {
 
     fn state(&self, status: impl Into<String>) {
         self.reporter.tell(lines::state(&self.id, status));
-    }
-
-    fn measure(&mut self, status: &str, current: u64, total: u64) {
-        let now = Instant::now();
-        if current == 0 || self.measured.is_some_and(|before| now - before < INTERVAL) {
-            return;
-        }
-        self.measured = Some(now);
-        self.reporter.tell(lines::measure(&self.id, status, current, total));
     }
 }

@@ -124,7 +124,10 @@ impl Pull {
             return Ok(false);
         }
         let mut arrival = Later::new(arrival);
-        self.layers(&mut arrival, reporter).await?;
+        // Of an image that is here, its layers are no news.
+        if arrival.layers().iter().any(|layer| !layer.present) || self.engine.images.get(&id).is_none() {
+            self.layers(&mut arrival, reporter).await?;
+        }
         let committed = blocking(move || arrival.take().commit(&names)).await?;
         Ok(committed.new || !named)
     }

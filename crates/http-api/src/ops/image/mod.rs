@@ -7,6 +7,7 @@ pub(crate) mod list;
 pub(crate) mod load;
 mod platform;
 pub(crate) mod prune;
+pub(crate) mod push;
 pub(crate) mod remove;
 pub(crate) mod save;
 pub(crate) mod tag;
