@@ -11,21 +11,22 @@ pub(crate) struct Lease {
     store: Arc<Inner>,
     blobs: Vec<Digest>,
     layers: Vec<Digest>,
-    /// Blobs came from far away and are set aside rather than removed.
-    arriving: bool,
+    /// Blobs came from far away and are set aside rather than removed, unless the disk was full meanwhile: how often
+    /// it had been full before.
+    arriving: Option<u64>,
 }
 
 impl Lease {
     pub(crate) fn new(store: &Arc<Inner>) -> Self {
-        Self::with(store, false)
+        Self::with(store, None)
     }
 
     /// A lease whose blobs become partial ones again if no image takes them.
     pub(crate) fn arriving(store: &Arc<Inner>) -> Self {
-        Self::with(store, true)
+        Self::with(store, Some(store.times_full()))
     }
 
-    fn with(store: &Arc<Inner>, arriving: bool) -> Self {
+    fn with(store: &Arc<Inner>, arriving: Option<u64>) -> Self {
         Self { store: store.clone(), blobs: Vec::new(), layers: Vec::new(), arriving }
     }
 
@@ -127,6 +128,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.store.release(&self.blobs, self.layers.iter(), self.arriving);
+        let set_aside = self.arriving.is_some_and(|full| full == self.store.times_full());
+        self.store.release(&self.blobs, self.layers.iter(), set_aside);
     }
 }

@@ -19,6 +19,7 @@ mod layout;
 mod lease;
 mod load;
 mod manifest;
+mod names;
 pub mod pack;
 mod partial;
 mod pipeline;

@@ -1,10 +1,9 @@
 //! What the state database holds about images.
 
 use crate::{Image, ImageDocument, ImageId, ImageIndex, image::Layer, layout};
-use gantry_model::{Digest, Reference, Result, Timestamp, error::Context};
+use gantry_model::{Digest, Result, Timestamp, error::Context};
 use gantry_state_db::Table;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Images by id.
 pub(crate) const IMAGES: Table<ImageRecord> = Table::new("images");
@@ -52,8 +51,6 @@ pub(crate) struct ReferenceRecord {
     pub(crate) image: ImageId,
     pub(crate) since: Timestamp,
 }
-
-pub(crate) type References = BTreeMap<Reference, ReferenceRecord>;
 
 impl ImageRecord {
     /// The record of an image with an OCI manifest that came from no index and has no parent.

@@ -3,7 +3,6 @@
 use crate::{
     Image, ImageId, ImageStore,
     arrival::lasting,
-    layout,
     records::{DETACHED, IMAGES, ImageRecord, REFERENCES},
     resolve,
     state::State,
@@ -249,7 +248,7 @@ impl Plan<'_> {
 impl Inner {
     /// Makes a plan durable, then true. The caller holds the right to change. Returns what was done and the bytes of
     /// file data that it freed.
-    fn carry_out(&self, plan: &Steps) -> Result<(Vec<Deleted>, u64)> {
+    fn carry_out(self: &Arc<Self>, plan: &Steps) -> Result<(Vec<Deleted>, u64)> {
         let mut batch = Batch::new();
         for name in &plan.names {
             batch = batch.delete(REFERENCES, &name.to_string());
@@ -295,8 +294,8 @@ impl Inner {
                 }
             }
         }
-        layout::update(&self.files, &state);
         drop(state);
+        self.index_later();
         let mut deleted = Vec::new();
         let mut freed = 0;
         for (step, released) in removed {

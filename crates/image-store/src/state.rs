@@ -1,10 +1,6 @@
 //! What is known about images, in memory: the database's tables, and who uses which files.
 
-use crate::{
-    Image, ImageId,
-    image::Layer,
-    records::{ImageRecord, References},
-};
+use crate::{Image, ImageId, image::Layer, names::References, records::ImageRecord};
 use gantry_model::{Digest, Id, Reference, Result};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -127,10 +123,13 @@ impl State {
         let mut tags = Vec::new();
         let mut digests = Vec::new();
         let mut last_tagged = gantry_model::Timestamp::ZERO;
-        for (reference, record) in self.references.iter().filter(|(_, record)| record.image == *id) {
-            last_tagged = last_tagged.max(record.since);
-            let names = if reference.digest().is_some() { &mut digests } else { &mut tags };
-            names.push(reference.familiar());
+        for (reference, record) in self.references.of(id) {
+            if reference.digest().is_some() {
+                digests.push(reference.familiar());
+            } else {
+                tags.push(reference.familiar());
+                last_tagged = last_tagged.max(record.since);
+            }
         }
         tags.sort_unstable();
         digests.sort_unstable();
@@ -141,7 +140,7 @@ impl State {
     }
 
     pub(crate) fn names_of(&self, id: &ImageId) -> Vec<Reference> {
-        self.references.iter().filter(|(_, record)| record.image == *id).map(|(name, _)| name.clone()).collect()
+        self.references.of(id).map(|(name, _)| name.clone()).collect()
     }
 
     /// Images made directly from this one.

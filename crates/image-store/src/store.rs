@@ -17,7 +17,10 @@ use gantry_state_db::{Batch, Db};
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// The images of a data root. Clones share it; every method blocks, so async callers use a thread for it.
@@ -36,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) pending: Arc<Pending>,
     /// Blobs that are being fetched.
     fetching: Mutex<HashSet<Digest>>,
+    /// How often the disk was found to be full.
+    full: AtomicU64,
     state: RwLock<State>,
     /// Held by whoever changes the database and then the state, so that the two agree. Taken before `state`.
     changing: Mutex<()>,
@@ -99,6 +104,7 @@ impl ImageStore {
             swept,
             pending: Arc::default(),
             fetching: Mutex::default(),
+            full: AtomicU64::new(0),
             state: RwLock::new(state),
             changing: Mutex::new(()),
         };
@@ -150,6 +156,20 @@ impl Inner {
     /// The blobs that are being fetched.
     pub(crate) fn fetching(&self) -> MutexGuard<'_, HashSet<Digest>> {
         self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often the disk was found to be full so far.
+    pub(crate) fn times_full(&self) -> u64 {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Makes room on a full disk: what only saves somebody a download goes, and so does what arrives now and fails.
+    pub(crate) fn disk_is_full(&self) {
+        self.full.fetch_add(1, Ordering::Relaxed);
+        match self.prune_partials() {
+            Ok(freed) => tracing::warn!("no space left on device; {freed} bytes of partial layers were removed"),
+            Err(e) => tracing::warn!("no space left on device, and partial layers cannot be removed: {e}"),
+        }
     }
 
     fn directories(&self, layers: &[crate::Layer]) -> Vec<PathBuf> {
@@ -209,8 +229,8 @@ impl Inner {
             replaced = known.or_else(|| state.detached.remove(id));
         }
         let moved = point(&mut state, id, names);
-        layout::update(&self.files, &state);
         drop(state);
+        self.index_later();
         if let Some(record) = replaced {
             self.release_record(id, &record);
         }
@@ -222,7 +242,7 @@ impl Inner {
     }
 
     /// Gives an image another name.
-    pub(crate) fn commit_tag(&self, id: &ImageId, name: &Reference) -> Result<Vec<Moved>> {
+    pub(crate) fn commit_tag(self: &Arc<Self>, id: &ImageId, name: &Reference) -> Result<Vec<Moved>> {
         let _changing = self.change();
         if self.read_state().get(id).is_none() {
             return Err(Error::not_found(format!("No such image: {id}")));
@@ -231,7 +251,8 @@ impl Inner {
         self.db.commit(batch).map_err(Error::from)?;
         let mut state = self.write_state();
         let moved = point(&mut state, id, std::slice::from_ref(name));
-        layout::update(&self.files, &state);
+        drop(state);
+        self.index_later();
         Ok(moved)
     }
 

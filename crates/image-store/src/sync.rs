@@ -1,11 +1,11 @@
-//! Image data reaches the disk behind the client's back.
+//! Image data reaches the disk, and the layout's index what it lists, behind the client's back.
 //!
 //! An import answers when its record is durable and its files are complete in the page cache: that survives every
 //! death of the daemon. Writing hundreds of megabytes out takes seconds, which the client need not wait for. Until a
 //! `syncfs` has returned, the record carries the boot in which the files were written; after a power failure the boot
 //! is another, and [`crate::recover`] checks the files before it believes in them.
 
-use crate::{ImageId, records::IMAGES, store::Inner};
+use crate::{ImageId, layout, records::IMAGES, store::Inner};
 use gantry_model::{Error, Result};
 use gantry_state_db::Batch;
 use std::{
@@ -24,6 +24,9 @@ pub(crate) struct Pending {
 #[derive(Debug, Default)]
 struct Queue {
     images: Vec<ImageId>,
+    /// The index does not list what is here. Writing it takes milliseconds when there are many images, and only other
+    /// programs read it.
+    index: bool,
     /// A thread is at work; it takes what is queued meanwhile too.
     working: bool,
 }
@@ -41,15 +44,16 @@ impl Pending {
         }
     }
 
-    /// What to sync next; nothing ends the work.
-    fn take(&self) -> Vec<ImageId> {
+    /// Whether to write the index, and what to sync then; nothing ends the work.
+    fn take(&self) -> Option<(bool, Vec<ImageId>)> {
         let mut queue = self.lock();
-        let images = std::mem::take(&mut queue.images);
-        if images.is_empty() {
+        let work = (std::mem::take(&mut queue.index), std::mem::take(&mut queue.images));
+        if !work.0 && work.1.is_empty() {
             queue.working = false;
             self.idle.notify_all();
+            return None;
         }
-        images
+        Some(work)
     }
 }
 
@@ -58,14 +62,25 @@ impl Inner {
     pub(crate) fn sync_later(self: &Arc<Self>, images: impl IntoIterator<Item = ImageId>) {
         let mut queue = self.pending.lock();
         queue.images.extend(images);
-        if queue.working || queue.images.is_empty() {
+        self.work_later(queue);
+    }
+
+    /// Brings the layout's index up to date behind the caller's back.
+    pub(crate) fn index_later(self: &Arc<Self>) {
+        let mut queue = self.pending.lock();
+        queue.index = true;
+        self.work_later(queue);
+    }
+
+    fn work_later(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
+        if queue.working || (!queue.index && queue.images.is_empty()) {
             return;
         }
         let (store, pending, file) = (Arc::downgrade(self), self.pending.clone(), self.files.any());
         let spawned = thread::Builder::new().name("image-sync".into()).spawn(move || work(&store, &pending, &file));
         match spawned {
             Ok(_) => queue.working = true,
-            Err(e) => tracing::warn!("cannot start a thread to sync images: {e}"),
+            Err(e) => tracing::warn!("cannot start a thread to sync images and their index: {e}"),
         }
     }
 
@@ -81,10 +96,12 @@ impl Inner {
 
 /// Takes whatever is queued, so that many images share one pass over the disk.
 fn work(store: &Weak<Inner>, pending: &Pending, file: &std::io::Result<File>) {
-    loop {
-        let images = pending.take();
+    while let Some((index, images)) = pending.take() {
+        if index && let Some(store) = store.upgrade() {
+            layout::update(&store.files, &store.read_state());
+        }
         if images.is_empty() {
-            return;
+            continue;
         }
         let synced = match file {
             Ok(file) => rustix::fs::syncfs(file).map_err(|e| Error::from(std::io::Error::from(e))),

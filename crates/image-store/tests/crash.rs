@@ -2,8 +2,13 @@
 
 mod common;
 
-use common::{Bench, small};
-use gantry_image_store::{ImageStore, ImportOptions, import_name};
+use common::{
+    Bench, file, noise,
+    remote::{Remote, fetch, gzip},
+    small,
+};
+use gantry_image_store::{ImageStore, ImportOptions, InUse, VerifyOptions, import_name};
+use gantry_model::Reference;
 use gantry_state_db::{Batch, Db, Table};
 use serde_json::Value;
 use std::{
@@ -105,4 +110,92 @@ fn another_boot_trusts_nothing_that_was_not_synced() {
     let image = store.resolve("sound").unwrap();
     assert_eq!(fs::read(store.rootfs(&image)[0].join("file")).unwrap(), b"sound");
     assert_eq!(store.list().len(), 1);
+}
+
+const ARRIVING: &str = "GANTRY_IMAGE_STORE_CRASH_ARRIVING";
+
+/// The n-th image: a layer that all share, and one of its own.
+fn remote(n: u64) -> Remote {
+    let layers = [noise(400_000, 7), noise(700_000, 1000 + n)].map(|bytes| {
+        let mut builder = tar::Builder::new(Vec::new());
+        file(&mut builder, "file", &bytes);
+        let archive = builder.into_inner().unwrap();
+        (archive.clone(), gzip(&archive))
+    });
+    Remote::new(&layers)
+}
+
+/// Not a test of its own: the program that is killed.
+#[test]
+fn arriving_child() {
+    let Some(root) = env::var_os(ARRIVING) else { return };
+    let store = open(Path::new(&root));
+    let say = |what: &str, n: u64| writeln!(std::io::stderr(), "{what} {n}").unwrap();
+    for n in store.list().len() as u64.. {
+        let remote = remote(n);
+        let mut arrival = store.arrival(remote.incoming()).unwrap();
+        for (index, wanted) in arrival.layers().to_vec().iter().enumerate().filter(|(_, wanted)| !wanted.present) {
+            let incoming = store.incoming_layer(wanted).unwrap();
+            for gap in incoming.missing() {
+                for at in (gap.start..gap.end).step_by(60_000) {
+                    let end = gap.end.min(at + 60_000);
+                    incoming.write(at, &remote.blob(wanted)[at as usize..end as usize]).unwrap();
+                    say("wrote", n);
+                }
+            }
+            arrival.hold(index, &incoming.extract(&mut |_| ()).unwrap()).unwrap();
+            say("extracted", n);
+        }
+        arrival.commit(&[Reference::parse(&format!("image:{n}")).unwrap()]).unwrap();
+        say("committed", n);
+        if n % 3 == 2 {
+            // An image that stays out of the count of the others.
+            store.import(&mut &small("x")[..], ImportOptions::default(), &mut |_| ()).unwrap();
+            store.prune(&|_| true, &|_| InUse::None);
+            store.prune_partials().unwrap();
+            say("pruned", n);
+        }
+    }
+}
+
+/// Whatever was going on: the store is sound, what was acknowledged is there, and what had arrived is used.
+#[test]
+fn killed_while_images_arrive() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut committed = 0;
+    for round in 0..9 {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["arriving_child", "--exact", "--nocapture"])
+            .env(ARRIVING, dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut note = |line: String| {
+            if let Some(n) = line.strip_prefix("committed ") {
+                committed = committed.max(n.parse::<u64>().unwrap() + 1);
+            }
+        };
+        lines.by_ref().take(round * 5 % 23 + 1).for_each(|line| note(line.unwrap()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        lines.for_each(|line| note(line.unwrap()));
+
+        let store = open(dir.path());
+        let report = store.verify(VerifyOptions::default(), &mut |_| ()).unwrap();
+        assert!(report.findings.is_empty(), "{:?}", report.findings);
+        for n in 0..committed {
+            assert!(store.resolve(&format!("image:{n}")).is_ok(), "image {n} of {committed}");
+        }
+        // Nothing that arrived is wrong.
+        let next = store.list().len() as u64;
+        for wanted in store.arrival(remote(next).incoming()).unwrap().layers() {
+            if !wanted.present && store.incoming_layer(wanted).unwrap().received() > 0 {
+                fetch(&store, wanted, remote(next).blob(wanted)).unwrap();
+            }
+        }
+        store.flush();
+    }
+    assert!(committed >= 3, "{committed}");
 }

@@ -36,6 +36,8 @@ pub struct IncomingLayer {
     source: Source,
     /// Whether bytes of an earlier attempt are used.
     resumed: bool,
+    /// How often the disk had been full when this began.
+    full: u64,
     flow: Mutex<Flow>,
     moved: Condvar,
 }
@@ -77,7 +79,7 @@ impl ImageStore {
         if !store.fetching().insert(wanted.blob.clone()) {
             return Err(Error::conflict(format!("layer {} is being fetched already", wanted.blob)));
         }
-        let opened = open(store, wanted);
+        let opened = open(store, wanted).map_err(|e| clear(store, e));
         let (source, arrived) = opened.inspect_err(|_| {
             store.fetching().remove(&wanted.blob);
         })?;
@@ -89,10 +91,20 @@ impl ImageStore {
             wanted: wanted.clone(),
             source,
             resumed,
+            full: store.times_full(),
             flow: Mutex::new(flow),
             moved: Condvar::new(),
         }))
     }
+}
+
+/// An error in words that a user understands, with room made where that was the trouble.
+pub(super) fn clear(store: &Inner, error: Error) -> Error {
+    if says_no_space(&error) {
+        store.disk_is_full();
+        return no_space();
+    }
+    error
 }
 
 fn open(store: &Arc<Inner>, wanted: &WantedLayer) -> Result<(Source, Option<Arrived>)> {
@@ -167,11 +179,7 @@ impl IncomingLayer {
         drop(flow);
         let needed = self.store.limits.keep_free.saturating_add(CHECK_SPACE.min(self.wanted.size));
         match self.store.files.free() {
-            Ok(free) if free < needed => {
-                let full = no_space();
-                self.end(End::Dropped((&full).into()));
-                Err(full)
-            }
+            Ok(free) if free < needed => Err(self.disk_is_full()),
             Ok(_) => Ok(()),
             Err(e) => Err(self.give_up(&e)),
         }
@@ -179,9 +187,18 @@ impl IncomingLayer {
 
     /// The disk refuses. Where it is full, what arrived goes: it fills it.
     fn give_up(&self, e: &io::Error) -> Error {
-        let full = is_no_space(e);
-        let error = if full { no_space() } else { Error::internal(format!("cannot store the layer: {e}")) };
-        self.end(if full { End::Dropped((&error).into()) } else { End::Failed((&error).into()) });
+        if is_no_space(e) {
+            return self.disk_is_full();
+        }
+        let error = Error::internal(format!("cannot store the layer: {e}"));
+        self.end(End::Failed((&error).into()));
+        error
+    }
+
+    fn disk_is_full(&self) -> Error {
+        let error = no_space();
+        self.end(End::Dropped((&error).into()));
+        self.store.disk_is_full();
         error
     }
 }
@@ -261,8 +278,7 @@ impl IncomingLayer {
             }
         };
         if says_no_space(&error) {
-            self.end(End::Dropped((&no_space()).into()));
-            return ExtractFailure::Failed(no_space());
+            return ExtractFailure::Failed(self.disk_is_full());
         }
         if error.kind() != ErrorKind::InvalidArgument {
             self.end(End::Failed((&error).into()));
@@ -319,7 +335,7 @@ impl Drop for IncomingLayer {
                 Some(End::Dropped(_)) => partial.remove(),
                 Some(End::Published) => {}
                 Some(End::Failed(_)) | None => match &mut flow.arrived {
-                    Some(arrived) if arrived.complete.bytes() > 0 => {
+                    Some(arrived) if arrived.complete.bytes() > 0 && self.full == self.store.times_full() => {
                         if let Err(e) = arrived.flush() {
                             tracing::debug!("cannot note what arrived of {}: {e}", self.wanted.blob);
                         }

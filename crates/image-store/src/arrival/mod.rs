@@ -152,8 +152,9 @@ impl Arrival {
         let mut documents = Lease::new(&inner);
         let known = self.complete.take();
         let as_known = known.is_some();
-        let record = known.map_or_else(|| self.record(&mut documents), Ok)?;
-        let (moved, new) = inner.commit(&self.id, record, &names, !as_known)?;
+        let record = known.map_or_else(|| self.record(&mut documents), Ok);
+        let committed = record.and_then(|record| inner.commit(&self.id, record, &names, !as_known));
+        let (moved, new) = committed.map_err(|e| incoming::clear(&inner, e))?;
         // Only now do the image's own uses count.
         drop((documents, self.lease));
         Ok(Committed { id: self.id, moved, new })

@@ -22,6 +22,8 @@ const BOOT: usize = 36;
 const CHECK: usize = 8;
 const HEAD: usize = MAGIC.len() + BOOT + 8 + CHECK;
 const RECORD: usize = 8 + 8 + CHECK;
+/// How the name of a journal ends that is being begun.
+pub(super) const UNFINISHED: &str = ".new";
 /// Bytes of journal that are read; far more than the engine writes for the largest blob.
 const MOST: u64 = 64 << 20;
 
@@ -32,7 +34,7 @@ pub(super) struct Journal(File);
 impl Journal {
     /// Begins a journal that says this much already.
     pub(super) fn create(path: &Path, boot: &str, size: u64, ranges: &Ranges) -> Result<Self> {
-        let fresh = path.with_extension("new");
+        let fresh = path.with_extension(&UNFINISHED[1..]);
         let make = || -> std::io::Result<File> {
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
             let mut bytes = head(boot, size);

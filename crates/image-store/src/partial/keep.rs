@@ -1,6 +1,6 @@
 //! Which partial blobs stay when nobody fetches them.
 
-use super::{Journal, Ranges};
+use super::{Journal, Ranges, journal::UNFINISHED};
 use crate::{ImageStore, files::Files, recover, store::Inner};
 use gantry_model::{Digest, Result};
 use std::{
@@ -17,19 +17,23 @@ const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 impl ImageStore {
     /// Removes the partial blobs that nobody is fetching; returns how many bytes that freed.
     pub fn prune_partials(&self) -> Result<u64> {
-        // Nobody begins to fetch one of them meanwhile.
-        let fetching = self.inner.fetching();
-        let mut freed = 0;
-        for hex in self.inner.files.partial_names()? {
-            if !fetching.iter().any(|digest| digest.hex() == hex) {
-                freed += remove(&self.inner.files, &hex);
-            }
-        }
-        Ok(freed)
+        self.inner.prune_partials()
     }
 }
 
 impl Inner {
+    pub(crate) fn prune_partials(&self) -> Result<u64> {
+        // Nobody begins to fetch one of them meanwhile.
+        let fetching = self.fetching();
+        let mut freed = 0;
+        for hex in self.files.partial_names()? {
+            if !fetching.iter().any(|digest| digest.hex() == hex) {
+                freed += remove(&self.files, &hex);
+            }
+        }
+        Ok(freed)
+    }
+
     /// Keeps a verified blob that no image has, in case somebody wants it again.
     pub(crate) fn set_aside(&self, blob: &Digest) {
         let (from, to) = (self.files.blob(blob), self.files.partial(blob.hex()));
@@ -53,6 +57,10 @@ pub(crate) fn sweep(files: &Files) -> Result<()> {
     let now = SystemTime::now();
     let names: HashSet<String> = files.partial_names()?.collect();
     for hex in names {
+        if hex.ends_with(UNFINISHED) {
+            remove(files, &hex);
+            continue;
+        }
         let age = fs::metadata(files.partial(&hex)).and_then(|found| found.modified());
         let old = age.map(|then| now.duration_since(then).is_ok_and(|age| age > LIFETIME));
         // A journal without data: the blob is in the store, or was never begun.

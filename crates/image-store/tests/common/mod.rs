@@ -80,3 +80,15 @@ pub(crate) fn small(content: &str) -> Vec<u8> {
     file(&mut builder, "file", content.as_bytes());
     builder.into_inner().unwrap()
 }
+
+/// Something that does not compress to nothing.
+pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(next).flatten().take(length).collect()
+}
