@@ -1,7 +1,7 @@
 //! `POST /images/load`.
 
-use super::Images;
-use gantry_api_types::{ProgressDetail, ProgressMessage};
+use super::{Images, lines};
+use gantry_api_types::ProgressMessage;
 use gantry_image_store::Progress;
 use gantry_model::{Platform, Result};
 use std::io::Read;
@@ -40,12 +40,7 @@ fn line(stream: String) -> ProgressMessage {
 
 fn message(progress: Progress, quiet: bool) -> Option<ProgressMessage> {
     match progress {
-        Progress::Layer { id, done, total } if !quiet => Some(ProgressMessage {
-            status: "Loading layer".to_owned(),
-            progress_detail: Some(ProgressDetail { current: signed(done), total: signed(total) }),
-            id,
-            ..ProgressMessage::default()
-        }),
+        Progress::Layer { id, done, total } if !quiet => Some(lines::measure(&id, "Loading layer", done, total)),
         Progress::Moved(moved) => Some(line(format!(
             "The image {} already exists, renaming the old one with ID {} to empty string\n",
             moved.reference.familiar(),
@@ -53,8 +48,4 @@ fn message(progress: Progress, quiet: bool) -> Option<ProgressMessage> {
         ))),
         _ => None,
     }
-}
-
-fn signed(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

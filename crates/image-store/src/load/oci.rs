@@ -192,7 +192,10 @@ impl Manifests<'_> {
         let suitable = candidates.iter().filter(|d| suitability(d).is_some());
         // Whoever asks for nothing in particular takes what is in the archive: an index may name more than that.
         let best = match self.platform {
-            Some(_) => suitable.min_by_key(|d| suitability(d)),
+            // What names no platform may be an index that does.
+            Some(_) => suitable
+                .min_by_key(|d| suitability(d))
+                .or_else(|| candidates.iter().find(|d| d.platform.is_none() && is_here(d))),
             None => suitable
                 .filter(|d| is_here(d))
                 .min_by_key(|d| suitability(d))
