@@ -273,7 +273,7 @@ impl Layer {
 }
 
 /// Moves `length` bytes of the current entry to `put`, which is given the bytes and how many went before.
-fn copy<R: BufRead>(
+pub(super) fn copy<R: BufRead>(
     archive: &mut Archive<R>,
     path: &[u8],
     length: u64,

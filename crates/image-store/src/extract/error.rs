@@ -27,6 +27,29 @@ pub enum ExtractError {
         /// What it names.
         target: String,
     },
+    /// A directory would become something else, or the other way round.
+    #[error("cannot overwrite {was} {path:?} with {becomes} {into:?}")]
+    Overwrite {
+        /// What is there.
+        was: &'static str,
+        /// Where.
+        path: String,
+        /// What the archive has.
+        becomes: &'static str,
+        /// The directory that was extracted into.
+        into: String,
+    },
+    /// A symbolic link leads out of the directory.
+    #[error("invalid symlink {path:?} -> {target:?}")]
+    Symlink {
+        /// The link.
+        path: String,
+        /// Its target.
+        target: String,
+    },
+    /// Somebody else replaced what was just made.
+    #[error("{0:?} was replaced while it was extracted")]
+    Changed(String),
     /// The archive asks for more than is allowed.
     #[error("the archive exceeds the limit on {0}")]
     Limit(&'static str),
@@ -63,8 +86,10 @@ impl ExtractError {
             | Self::NotBeneath(_)
             | Self::Name(_)
             | Self::HardLink { .. }
+            | Self::Overwrite { .. }
+            | Self::Symlink { .. }
             | Self::Limit(_) => true,
-            Self::NoSpace => false,
+            Self::NoSpace | Self::Changed(_) => false,
             Self::System { source, .. } => {
                 matches!(
                     *source,

@@ -3,10 +3,10 @@
 use super::{ExtractError, dirs::Place};
 use crate::tar::{Entry, Time};
 use rustix::{
-    fd::{AsFd, AsRawFd, BorrowedFd},
+    fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     fs::{
-        AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr, futimens,
-        lsetxattr, utimensat,
+        AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr, futimens,
+        lsetxattr, setxattr, utimensat,
     },
     io::Errno,
 };
@@ -75,6 +75,22 @@ pub(super) fn finish_node(place: &Place<'_>, entry: &Entry) -> Result<(), Extrac
     }
     utimensat(place.parent(), place.name, &timestamps(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)
         .map_err(fail("set times of"))
+}
+
+/// Finishes a link, device or pipe by an `O_PATH` descriptor of it.
+pub(super) fn finish_object(object: &OwnedFd, entry: &Entry, path: &[u8]) -> Result<(), ExtractError> {
+    let fail = |what| move |e| ExtractError::system(what, path, e);
+    let (uid, gid) = (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
+    chownat(object, c"", uid, gid, AtFlags::EMPTY_PATH).map_err(fail("change owner of"))?;
+    // A name of our own that leads to exactly this object, even to a link.
+    let magic = format!("/proc/self/fd/{}", object.as_raw_fd());
+    set_xattrs(&entry.xattrs, path, |name, value| setxattr(&magic, name, value, XattrFlags::empty()))?;
+    utimensat(CWD, &magic, &timestamps(entry.mtime), AtFlags::empty()).map_err(fail("set times of"))
+}
+
+/// Sets the times of a directory.
+pub(super) fn set_modified(directory: BorrowedFd<'_>, mtime: Time) -> Result<(), Errno> {
+    futimens(directory, &timestamps(mtime))
 }
 
 /// Makes overlayfs hide what the layers below have in this directory.

@@ -7,11 +7,13 @@
 mod apply;
 mod dirs;
 mod error;
+mod merge;
 mod metadata;
 mod names;
 
 pub use apply::{Extracted, extract};
 pub use error::ExtractError;
+pub use merge::{MergeOptions, merge};
 pub(crate) use names::{clean, split};
 
 /// Bounds on what one layer may ask for.
