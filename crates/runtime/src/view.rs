@@ -56,13 +56,26 @@ pub struct Wanted<'a> {
 
 /// Makes the view; the descriptor is its root.
 pub fn open(wanted: &Wanted<'_>) -> io::Result<OwnedFd> {
-    let namespaces = !wanted.binds.is_empty() || matches!(wanted.origin, Origin::Running { .. });
-    if !namespaces {
+    if wanted.binds.is_empty() && !is_running(&wanted.origin) {
         return origin(&wanted.origin);
     }
-    // The namespace is the thread's, and ends with it.
+    on_a_thread(|| assemble(wanted)?.detach())
+}
+
+/// Makes the view and calls `work` with its root, on a thread that has it in its mount namespace: there, and only
+/// there, the kernel refuses to remove what something is mounted on. Elsewhere a removal would take the mount away,
+/// from the container too.
+pub fn within<T: Send>(wanted: &Wanted<'_>, work: impl FnOnce(&OwnedFd) -> T + Send) -> io::Result<T> {
+    on_a_thread(|| {
+        let assembled = assemble(wanted)?;
+        Ok(work(&assembled.root.into_fd()))
+    })
+}
+
+/// The namespaces of the work are the thread's, and end with it.
+fn on_a_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     thread::scope(|scope| {
-        let worker = thread::Builder::new().name("view".into()).spawn_scoped(scope, || assemble(wanted))?;
+        let worker = thread::Builder::new().name("view".into()).spawn_scoped(scope, work)?;
         worker.join().unwrap_or_else(|_| Err(io::Error::other("the thread that makes a view panicked")))
     })
 }
@@ -73,9 +86,23 @@ pub fn owner(root: &OwnedFd, user: &str) -> gantry_model::Result<(u32, u32)> {
     Ok((identity.uid, identity.gid))
 }
 
-fn assemble(wanted: &Wanted<'_>) -> io::Result<OwnedFd> {
+/// A root that may be attached in the thread's namespace, and then has mounts on it.
+struct Assembled {
+    root: Root,
+    attached: bool,
+}
+
+impl Assembled {
+    /// What outlives the namespace. A root that was not attached does so itself.
+    fn detach(self) -> io::Result<OwnedFd> {
+        if self.attached { tree::clone_tree(self.root.fd(), true) } else { Ok(self.root.into_fd()) }
+    }
+}
+
+fn assemble(wanted: &Wanted<'_>) -> io::Result<Assembled> {
     let root = Root::new(origin(&wanted.origin)?);
-    if !wanted.binds.is_empty() {
+    let attached = !wanted.binds.is_empty();
+    if attached {
         unshare(libc::CLONE_NEWNS)?;
         let top = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         tree::set_propagation(top.as_fd(), Propagation::RPrivate)?;
@@ -92,7 +119,7 @@ fn assemble(wanted: &Wanted<'_>) -> io::Result<OwnedFd> {
     if wanted.readonly {
         tree::set_readonly(root.fd(), false)?;
     }
-    tree::clone_tree(root.fd(), true)
+    Ok(Assembled { root, attached })
 }
 
 fn is_running(origin: &Origin) -> bool {

@@ -36,6 +36,10 @@ impl Root {
         self.0.as_fd()
     }
 
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+
     /// Opens `path`, following links inside the root.
     pub(crate) fn open(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
