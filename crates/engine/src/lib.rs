@@ -38,6 +38,13 @@
 //!     AttachSession::is_tty(&self) -> bool
 //!     AttachSession::run(self, client: impl AsyncRead + AsyncWrite) -> Result<()>  // copies both ways, half-close, detach keys
 //!
+//! container_commit(CommitRequest) -> String
+//! // blocking, because bodies are streams:
+//! container_archive(name, path) -> ArchiveSource;  write_archive(&ArchiveSource, &mut dyn Write)
+//! container_extract(name, path, ExtractOptions, &mut dyn Read)
+//! container_export(name) -> Export;  write_export(&Export, &mut dyn Write)
+//! container_changes(name, &mut dyn FnMut(ChangeItem))
+//!
 //! // images (see images.rs; blocking, called by http-api on a blocking thread, because bodies are streams)
 //! images() -> &Images: import, load, save, list, inspect, history, tag, remove, prune
 //!
@@ -52,7 +59,9 @@
 
 #![expect(clippy::unused_async, reason = "operations are async at the door whether or not they wait today")]
 
+pub mod archive;
 pub mod attach;
+pub mod commit;
 pub mod config;
 pub mod container;
 pub mod engine;
@@ -69,8 +78,10 @@ pub mod version;
 pub mod wait;
 
 mod cgroup_path;
+mod changes;
 mod create;
 mod df;
+mod export;
 mod health;
 mod host;
 mod images;
@@ -81,6 +92,7 @@ mod list;
 mod log_watch;
 mod network_view;
 mod networks;
+mod own_layer;
 mod pause;
 mod plan;
 mod procfs;
@@ -105,12 +117,15 @@ mod until;
 mod update;
 mod volumes;
 
+pub use archive::{ArchiveSource, ExtractOptions, PathStat};
 pub use attach::AttachOptions;
+pub use commit::CommitRequest;
 pub use config::{Config, RegistryConfig};
 pub use df::DiskUsageOptions;
 pub use engine::Engine;
 pub use events::{EventStream, EventsOptions};
 pub use exec::ExecStarted;
+pub use export::Export;
 pub use filters::Filters;
 pub use images::{
     ImageImport, ImageInspectOptions, ImageListOptions, ImagePull, ImagePush, ImageRemoveOptions, Images,

@@ -1,7 +1,7 @@
 //! Every operation that is served.
 
 use crate::{
-    ops::{container, exec, image, network, system, volume},
+    ops::{commit, container, exec, image, network, system, volume},
     router::Route,
     version::ApiVersion,
 };
@@ -35,6 +35,11 @@ pub(crate) static ROUTES: &[Route] = routes![
     POST 25 "/containers/prune" => container::prune::post,
     GET 24 "/containers/{}/json" => container::inspect::get,
     GET 24 "/containers/{}/top" => container::top::get,
+    GET 24 "/containers/{}/changes" => container::changes::get,
+    GET 24 "/containers/{}/export" => container::export::get,
+    HEAD 24 "/containers/{}/archive" => container::archive::head,
+    GET 24 "/containers/{}/archive" => container::archive::get,
+    PUT 24 "/containers/{}/archive" => container::archive::put,
     GET 24 "/containers/{}/logs" => container::logs::get,
     GET 24 "/containers/{}/stats" => container::stats::get,
     POST 24 "/containers/{}/start" => container::start::post,
@@ -52,6 +57,8 @@ pub(crate) static ROUTES: &[Route] = routes![
     POST 24 "/containers/{}/exec" => exec::create::post,
     POST 24 "/exec/{}/resize" => exec::resize::post,
     GET 24 "/exec/{}/json" => exec::inspect::get,
+
+    POST 24 "/commit" => commit::post,
 
     GET 24 "/images/json" => image::list::get,
     POST 24 "/images/create" => image::create::post,

@@ -7,6 +7,12 @@ use std::collections::BTreeMap;
 
 /// Completes `config` and returns the program and its arguments.
 pub(super) fn merge(config: &mut ContainerConfig, image: &ImageConfig) -> Result<(String, Vec<String>)> {
+    complete(config, image);
+    command(config)
+}
+
+/// Completes `config`.
+pub(crate) fn complete(config: &mut ContainerConfig, image: &ImageConfig) {
     let or = |own: &mut String, images: &str| {
         if own.is_empty() {
             images.clone_into(own);
@@ -26,7 +32,6 @@ pub(super) fn merge(config: &mut ContainerConfig, image: &ImageConfig) -> Result
     if let Some(health) = &image.healthcheck {
         merge_health(config.healthcheck.get_or_insert_default(), health);
     }
-    command(config)
 }
 
 #[expect(clippy::zero_sized_map_values, reason = "the API's sets are maps")]

@@ -23,6 +23,7 @@ use gantry_image_store::Image;
 use gantry_model::error::Context;
 use gantry_model::{Error, Id, Result, Timestamp};
 use gantry_state_db::Batch;
+pub(crate) use merge::complete;
 use names::Reservation;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};

@@ -5,7 +5,7 @@ use gantry_api_types::image::Descriptor;
 use gantry_api_types::{
     ContainerConfig, DriverData, Empty, HealthConfig, HistoryItem, ImageInspect, ImageMetadata, ImageSummary, RootFs,
 };
-use gantry_image_store::{HistoryEntry, Image, ImageConfig};
+use gantry_image_store::{HistoryEntry, Image, ImageConfig, ImageDocument};
 use gantry_model::Timestamp;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub(super) fn inspect(image: &Image, text: &str, layers: &[PathBuf]) -> ImageIns
         repo_tags: image.repo_tags.clone(),
         repo_digests: image.repo_digests.clone(),
         parent: parent(image),
-        comment: document.comment.clone(),
+        comment: comment(document).to_owned(),
         created: time(document.created),
         docker_version: document.docker_version.clone(),
         author: document.author.clone(),
@@ -92,6 +92,14 @@ pub(super) fn manifest_descriptor(image: &Image) -> Descriptor {
         digest: image.manifest.to_string(),
         size: signed(image.manifest_size),
         ..Descriptor::default()
+    }
+}
+
+/// What an image says of itself, or else of its last step.
+fn comment(document: &ImageDocument) -> &str {
+    match (document.comment.as_str(), document.history.last()) {
+        ("", Some(step)) => &step.comment,
+        (own, _) => own,
     }
 }
 

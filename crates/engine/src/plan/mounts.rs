@@ -39,6 +39,27 @@ pub(crate) fn of_container(engine: &Engine, record: &Record, dirs: &Dirs, ipc: &
     Ok(all)
 }
 
+/// The binds, volumes and files that a client sees when it copies, a parent before what lies below it. What is new in
+/// each run (tmpfs, /proc and the like) is not among them.
+pub(crate) fn shown(engine: &Engine, record: &Record) -> Result<Vec<Mount>> {
+    let peer = super::namespaces::network_peer(engine, record)?;
+    let dirs = engine.dirs(&peer.map_or(record.id, |peer| peer.id));
+    let mut all = Vec::new();
+    for point in record.mounts.iter().filter(|point| point.r#type != "tmpfs") {
+        all.push(of_point(engine, record, point)?);
+    }
+    let files = network_files(record, &dirs)?;
+    let made = |m: &Mount| matches!(&m.source, MountSource::Bind { path, .. } if path.exists());
+    let taken: Vec<PathBuf> = all.iter().map(|m| m.target.clone()).collect();
+    all.extend(files.into_iter().filter(|m| made(m) && !taken.contains(&m.target)));
+    all.retain(|m| matches!(m.source, MountSource::Bind { .. }));
+    for mount in &mut all {
+        mount.propagation = Propagation::Private;
+    }
+    all.sort_by_key(|m| m.target.components().count());
+    Ok(all)
+}
+
 /// With a read-only root everything of ours is read-only but what programs must write to.
 fn make_readonly(mounts: &mut [Mount]) {
     const WRITABLE: [&str; 5] = ["/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"];

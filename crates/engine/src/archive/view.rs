@@ -1,0 +1,195 @@
+//! A container's files with its binds and volumes on them, whether it runs or not.
+//!
+//! As in Docker, what the container itself mounted, and its tmpfs, are not part of it: for that a daemon would have to
+//! trust mounts which the container can make hang or lie.
+
+use super::path::Asked;
+use crate::Engine;
+use crate::container::Container;
+use crate::plan;
+use gantry_image_store::pack::Found;
+use gantry_model::error::Context;
+use gantry_model::{Error, Result};
+use gantry_runtime::spec::Mount;
+use gantry_runtime::view::{self, Origin, Wanted};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, readlinkat};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// As many links as Docker follows.
+const MAX_LINKS: usize = 255;
+/// How often a container may end or start while its view is made.
+const ATTEMPTS: usize = 5;
+
+/// The files of a container.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) root: OwnedFd,
+}
+
+impl View {
+    /// With binds and volumes, to be read.
+    pub(super) fn to_read(engine: &Engine, container: &Container) -> Result<Self> {
+        Self::reading(engine, container, true)
+    }
+
+    /// The root file system alone, to be read.
+    pub(crate) fn of_root(engine: &Engine, container: &Container) -> Result<Self> {
+        Self::reading(engine, container, false)
+    }
+
+    fn reading(engine: &Engine, container: &Container, with_binds: bool) -> Result<Self> {
+        for _ in 0..ATTEMPTS {
+            let binds = if with_binds { binds(engine, container)? } else { Vec::new() };
+            let origin = match running(container) {
+                Some(origin) => origin,
+                None => Origin::Layers(layers(engine, container)),
+            };
+            match make(engine, container, origin, true, &binds) {
+                Err(e) if is_gone(&e) => settle(engine, container),
+                Err(e) if e.raw_os_error() == Some(Errno::ROFS.raw_os_error()) => {
+                    make_targets(engine, container, &binds)?;
+                }
+                made => return made.context("looking at the container's files"),
+            }
+        }
+        Err(Error::conflict(format!("Container {} starts and ends all the time", container.id)))
+    }
+
+    /// With binds and volumes, for `work` to write to. A container that does not run is not started meanwhile.
+    pub(super) fn write<T: Send>(
+        engine: &Engine,
+        container: &Container,
+        mut work: impl FnMut(&Self) -> Result<T> + Send,
+    ) -> Result<T> {
+        for _ in 0..ATTEMPTS {
+            let binds = binds(engine, container)?;
+            let readonly = container.read().host_config.readonly_rootfs;
+            let place = engine.dirs(&container.id).merged();
+            let mut within = |origin| {
+                let wanted = Wanted { origin, readonly, binds: &binds, place: &place };
+                view::within(&wanted, |root| work(&Self { root: root.try_clone()? }))
+            };
+            if let Some(origin) = running(container) {
+                match within(origin) {
+                    Err(e) if is_gone(&e) => settle(engine, container),
+                    done => return done.context("looking at the container's files")?,
+                }
+                continue;
+            }
+            let _verb = container.verbs.blocking_lock();
+            if running(container).is_none() {
+                return within(writable(engine, container)).context("looking at the container's files")?;
+            }
+        }
+        Err(Error::conflict(format!("Container {} starts and ends all the time", container.id)))
+    }
+
+    /// What a path asks for; a link at its end is not followed unless the path says so.
+    pub(super) fn find(&self, asked: &Asked) -> io::Result<Found> {
+        let (parent, name) = asked.split();
+        let Some(name) = name else { return Found::new(self.open(parent, OFlags::PATH)?) };
+        let parent = self.open(parent, OFlags::PATH | OFlags::DIRECTORY)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Found::new(rustix::fs::openat(&parent, name, flags, Mode::empty())?)
+    }
+
+    /// Opens a path as the container would, whatever links it has.
+    pub(super) fn open(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        loop {
+            match openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                // Somebody renames things just now and the kernel could not be sure.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                opened => return Ok(opened?),
+            }
+        }
+    }
+
+    /// The path without links, for people and messages only: by the time it is read it may be wrong. What is missing
+    /// is taken as it is written.
+    pub(super) fn evaluate(&self, path: &str) -> io::Result<String> {
+        let parts = |text: &str| text.split('/').map(str::to_owned).collect::<Vec<_>>();
+        let mut pending: VecDeque<String> = parts(path).into();
+        let mut done = String::new();
+        let mut links = 0;
+        while let Some(part) = pending.pop_front() {
+            match part.as_str() {
+                "" | "." => continue,
+                ".." => {
+                    done.truncate(done.rfind('/').unwrap_or(0));
+                    continue;
+                }
+                _ => {}
+            }
+            let here = format!("{done}/{part}");
+            let found = self.open(&here, OFlags::PATH | OFlags::NOFOLLOW);
+            // Of what is no link, or not there, nothing can be read.
+            let Ok(Ok(target)) = found.map(|fd| readlinkat(fd, c"", Vec::new())) else {
+                done = here;
+                continue;
+            };
+            let target = target.to_string_lossy().into_owned();
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Errno::LOOP.into());
+            }
+            if target.starts_with('/') {
+                done.clear();
+            }
+            for part in parts(&target).into_iter().rev() {
+                pending.push_front(part);
+            }
+        }
+        Ok(if done.is_empty() { "/".to_owned() } else { done })
+    }
+}
+
+fn make(engine: &Engine, container: &Container, origin: Origin, readonly: bool, binds: &[Mount]) -> io::Result<View> {
+    let place = engine.dirs(&container.id).merged();
+    let root = view::open(&Wanted { origin, readonly, binds, place: &place })?;
+    Ok(View { root })
+}
+
+fn binds(engine: &Engine, container: &Container) -> Result<Vec<Mount>> {
+    let record = container.read().clone();
+    plan::mounts::shown(engine, &record)
+}
+
+/// The mount of a container whose process lives.
+fn running(container: &Container) -> Option<Origin> {
+    let state = &container.read().state;
+    let lives = state.status.is_live() && state.pid != 0;
+    lives.then_some(Origin::Running { pid: state.pid, start_time: state.pid_start_time })
+}
+
+fn layers(engine: &Engine, container: &Container) -> Vec<std::path::PathBuf> {
+    std::iter::once(engine.dirs(&container.id).upper()).chain(container.read().layers.iter().cloned()).collect()
+}
+
+fn writable(engine: &Engine, container: &Container) -> Origin {
+    let dirs = engine.dirs(&container.id);
+    Origin::Writable { lower: container.read().layers.clone(), upper: dirs.upper(), work: dirs.work() }
+}
+
+/// Makes what a container that never ran lacks: the places of its volumes. Its files can then be read without being
+/// in the way of a start.
+fn make_targets(engine: &Engine, container: &Container, binds: &[Mount]) -> Result<()> {
+    let _verb = container.verbs.blocking_lock();
+    if running(container).is_none() {
+        make(engine, container, writable(engine, container), false, binds).context("making the container's mounts")?;
+    }
+    Ok(())
+}
+
+/// Its process ended, and the record does not say so yet.
+fn is_gone(error: &io::Error) -> bool {
+    let gone = [Errno::SRCH, Errno::NOENT].map(|e| Some(e.raw_os_error()));
+    gone.contains(&error.raw_os_error())
+}
+
+fn settle(engine: &Engine, container: &Container) {
+    engine.handle.block_on(container.settled());
+}
