@@ -18,6 +18,9 @@ use std::sync::{Arc, OnceLock, RwLock};
 /// Table of container records.
 pub(crate) const CONTAINERS: Table<Record> = Table::new("containers");
 
+/// The file of the data-root with all records.
+pub(crate) const STATE: &str = "state.redb";
+
 /// A container engine.
 #[derive(Debug)]
 pub struct Engine {
@@ -60,7 +63,7 @@ impl Engine {
         {
             make_private_dir(&dir).context(dir.display())?;
         }
-        let db = Db::open(&config.data_root.join("state.redb"))?;
+        let db = Db::open(&config.data_root.join(STATE))?;
         let images = ImageStore::open(&config.data_root, db.clone())?;
         let registry = gantry_registry_client::Client::new(config.registry.client());
         let transfers = Transfers::new(&config.registry);

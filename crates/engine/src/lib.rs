@@ -74,6 +74,7 @@ pub mod remove;
 pub mod stats;
 pub mod stop;
 pub mod stream;
+pub mod verify;
 pub mod version;
 pub mod wait;
 

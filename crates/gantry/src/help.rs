@@ -12,6 +12,7 @@ pub(crate) fn commands() -> String {
      Commands:\n  \
        daemon      Run the engine; see 'gantry daemon --help'\n  \
        check       Show what this kernel and these privileges allow\n  \
+       verify      Read every image and say what is damaged; see 'gantry verify --help'\n  \
        version     Show the version\n\n\
      Called by the name dockerd, gantry is 'gantry daemon'.\n"
         .to_owned()

@@ -14,6 +14,7 @@ mod registries;
 mod serve;
 mod settings;
 mod signals;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,7 @@ fn run(personality: Personality, args: &[String]) -> anyhow::Result<ExitCode> {
         Some(("daemon", rest)) => start(personality, rest),
         Some(("check", [])) => Ok(check::run()),
         Some(("check", [extra, ..])) => anyhow::bail!("check takes no arguments, but got {extra:?}"),
+        Some(("verify", rest)) => Ok(verify::run(rest)),
         Some(("--version" | "-v" | "version", _)) => {
             println!("{}", version());
             Ok(ExitCode::SUCCESS)

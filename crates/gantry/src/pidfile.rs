@@ -64,33 +64,55 @@ pub(crate) struct RootLock {
 impl RootLock {
     /// Takes the lock on `root`, which must exist.
     pub(crate) fn take(root: &Path) -> Result<Self> {
-        let path = root.join("lock");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .with_context(|| format!("opening {}", path.display()))?;
+        let (path, mut file) = Self::open(root)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                if holder.trim() == std::process::id().to_string() || living(&path).is_some() {
-                    bail!("the data-root {} is in use by another daemon (pid {})", root.display(), holder.trim());
+                let holder = holder(&mut file);
+                if holder == std::process::id().to_string() || living(&path).is_some() {
+                    bail!("the data-root {} is in use by another daemon (pid {holder})", root.display());
                 }
                 // Killed while it started a shim: the child has the descriptor until it executes its program, at once.
                 flock(&file, FlockOperation::LockExclusive).with_context(|| format!("locking {}", path.display()))?;
             }
             Err(e) => bail!("locking {}: {e}", path.display()),
         }
-        // Only for the message above, in another daemon.
+        Self::hold(file)
+    }
+
+    /// The same without ever waiting: the daemon that holds it may live where its pid means nothing here.
+    pub(crate) fn take_now(root: &Path) -> Result<Self> {
+        let (path, mut file) = Self::open(root)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Self::hold(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                bail!("the data-root {} is in use by another daemon (pid {})", root.display(), holder(&mut file))
+            }
+            Err(e) => bail!("locking {}: {e}", path.display()),
+        }
+    }
+
+    fn open(root: &Path) -> Result<(PathBuf, File)> {
+        let path = root.join("lock");
+        let mut options = OpenOptions::new();
+        let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = opened.with_context(|| format!("opening {}", path.display()))?;
+        Ok((path, file))
+    }
+
+    fn hold(mut file: File) -> Result<Self> {
+        // Only for the messages above, in another daemon.
         file.set_len(0)?;
         file.write_all(std::process::id().to_string().as_bytes())?;
         Ok(Self { _file: file })
     }
+}
+
+/// What the lock's holder wrote into it.
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let _ = file.read_to_string(&mut text);
+    text.trim().to_owned()
 }
 
 #[cfg(test)]
@@ -125,6 +147,7 @@ mod tests {
         let lock = RootLock::take(dir.path()).unwrap();
         let error = RootLock::take(dir.path()).unwrap_err().to_string();
         assert!(error.contains(&format!("in use by another daemon (pid {})", std::process::id())), "{error}");
+        assert_eq!(RootLock::take_now(dir.path()).unwrap_err().to_string(), error);
         drop(lock);
         RootLock::take(dir.path()).unwrap();
     }

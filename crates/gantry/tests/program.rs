@@ -82,6 +82,24 @@ fn check_names_everything_it_looked_at() {
     }
 }
 
+/// What finds damage is in the end-to-end tests, which have a daemon to make images with.
+#[test]
+fn verify_needs_a_data_root() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = dir.path().display().to_string();
+    for (args, says) in [
+        (&["verify", "--config-file=/dev/null", "--data-root", &root][..], "is no data-root: it has no state.redb"),
+        (&["verify", "--config-file=/dev/null", "--data-root=/nowhere/at/all"], "the data-root /nowhere/at/all"),
+        (&["verify", "--mtu=1"], "--mtu says nothing about where the data-root is"),
+        (&["verify", "--dance"], "unknown flag: --dance"),
+    ] {
+        let output = run(GANTRY, args);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output).contains(says), "{}", text(&output));
+    }
+    assert!(run(GANTRY, &["verify", "--help"]).status.success());
+}
+
 #[test]
 fn installs_binary_units_and_configuration() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("two levels down");
