@@ -1,9 +1,6 @@
 //! Images.
 
-use crate::{
-    config::ContainerConfig,
-    serde_util::{is_empty, is_zero},
-};
+use crate::{config::ContainerConfig, serde_util::is_empty};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -253,7 +250,6 @@ pub struct ImagePruneResponse {
 #[serde(default)]
 #[expect(missing_docs, reason = "the fields are Docker's, described in the OpenAPI file")]
 pub struct ImageSearchItem {
-    #[serde(skip_serializing_if = "is_zero")]
     pub star_count: i64,
     pub is_official: bool,
     pub name: String,

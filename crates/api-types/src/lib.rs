@@ -8,6 +8,7 @@
 pub mod config;
 pub mod container;
 pub mod disk_usage;
+pub mod distribution;
 pub mod error;
 pub mod event;
 pub mod exec;
@@ -31,6 +32,7 @@ pub use container::{
     ContainerTopResponse, ContainerUpdateRequest, ContainerUpdateResponse, ContainerWaitResponse, Port, WaitExitError,
 };
 pub use disk_usage::DiskUsage;
+pub use distribution::DistributionInspect;
 pub use error::ErrorResponse;
 pub use event::{EventActor, EventMessage};
 pub use exec::{ExecCreateRequest, ExecCreateResponse, ExecInspect, ExecStartRequest, ProcessConfig};
@@ -38,7 +40,8 @@ pub use host_config::{
     BlkioWeightDevice, DeviceMapping, DeviceRequest, HostConfig, LogConfig, RestartPolicy, ThrottleDevice, Ulimit,
 };
 pub use image::{
-    DriverData, HistoryItem, ImageDeleteItem, ImageInspect, ImageMetadata, ImagePruneResponse, ImageSummary, RootFs,
+    DriverData, HistoryItem, ImageDeleteItem, ImageInspect, ImageMetadata, ImagePruneResponse, ImageSearchItem,
+    ImageSummary, RootFs,
 };
 pub use info::SystemInfo;
 pub use inspect::{ContainerInspect, ContainerState, Health, HealthcheckResult, NetworkSettings};

@@ -129,7 +129,7 @@ pub use exec::ExecStarted;
 pub use export::Export;
 pub use filters::Filters;
 pub use images::{
-    ImageImport, ImageInspectOptions, ImageListOptions, ImagePull, ImagePush, ImageRemoveOptions, Images,
+    ImageImport, ImageInspectOptions, ImageListOptions, ImagePull, ImagePush, ImageRemoveOptions, ImageSearch, Images,
 };
 pub use list::ListOptions;
 pub use logs::{LogStream, LogsOptions};

@@ -1,7 +1,7 @@
 //! Every operation that is served.
 
 use crate::{
-    ops::{commit, container, exec, image, network, system, volume},
+    ops::{commit, container, distribution, exec, image, network, system, volume},
     router::Route,
     version::ApiVersion,
 };
@@ -64,6 +64,7 @@ pub(crate) static ROUTES: &[Route] = routes![
     POST 24 "/images/create" => image::create::post,
     POST 24 "/images/load" => image::load::post,
     POST 25 "/images/prune" => image::prune::post,
+    GET 24 "/images/search" => image::search::get,
     GET 24 "/images/get" => image::save::many,
     GET 24 "/images/{*}/get" => image::save::one,
     GET 24 "/images/{*}/json" => image::inspect::get,
@@ -71,6 +72,8 @@ pub(crate) static ROUTES: &[Route] = routes![
     POST 24 "/images/{*}/push" => image::push::post,
     POST 24 "/images/{*}/tag" => image::tag::post,
     DELETE 24 "/images/{*}" => image::remove::delete,
+
+    GET 30 "/distribution/{*}/json" => distribution::get,
 
     GET 24 "/volumes" => volume::list,
     POST 24 "/volumes/create" => volume::create,

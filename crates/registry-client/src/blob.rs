@@ -1,16 +1,17 @@
 //! Blobs on their way here.
 
 use crate::{
-    Credentials, Error, Repository, Result,
+    Client, Credentials, Error, Repository, Result,
     auth::Authenticator,
     headers,
     refuse::refuse,
     session::{Place, Request, Session, Target},
-    transport::{Answer, Body, Failure, Url},
+    transport::{Answer, Body, Failure, Transport, Url},
 };
 use bytes::Bytes;
 use gantry_model::Digest;
 use http::{HeaderValue, Method, StatusCode, header};
+use std::sync::Arc;
 
 /// The body of a blob, or of a part of it, as it arrives.
 #[derive(Debug)]
@@ -94,6 +95,23 @@ fn request(target: Target, from: u64, to: Option<u64>) -> Result<Request<'static
     Ok(request)
 }
 
+/// Opens what is at a URL that anybody may read.
+async fn elsewhere(transport: Arc<Transport>, url: &str, from: u64) -> Result<BlobBody> {
+    let url = Url::parse(url).map_err(Error::Invalid)?;
+    let nobody = Authenticator::new(Credentials::default(), String::new());
+    let place = Place::new(url.with_target("/"), false, nobody);
+    let session = Session::new(transport, vec![place], "/");
+    let request = request(Target::Url(url), from, None)?;
+    BlobBody::open(session.ask(&request).await?, from, None).await
+}
+
+impl Client {
+    /// Opens a file of any web server, with the proxies and the redirects of registries.
+    pub async fn file(&self, url: &str) -> Result<BlobBody> {
+        elsewhere(self.setup().transport.clone(), url, 0).await
+    }
+}
+
 impl Repository {
     /// Opens a blob at `from`, up to before `to`.
     pub async fn blob(&self, digest: &Digest, from: u64, to: Option<u64>) -> Result<BlobBody> {
@@ -103,12 +121,7 @@ impl Repository {
 
     /// Opens a blob that is elsewhere. No credentials go there.
     pub async fn foreign_blob(&self, url: &str, from: u64) -> Result<BlobBody> {
-        let url = Url::parse(url).map_err(Error::Invalid)?;
-        let nobody = Authenticator::new(Credentials::default(), String::new());
-        let place = Place::new(url.with_target("/"), false, nobody);
-        let session = Session::new(self.session().transport.clone(), vec![place], "/");
-        let request = request(Target::Url(url), from, None)?;
-        BlobBody::open(session.ask(&request).await?, from, None).await
+        elsewhere(self.session().transport.clone(), url, from).await
     }
 
     /// The size of a blob that the registry has.

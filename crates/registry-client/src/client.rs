@@ -57,7 +57,7 @@ impl Client {
         *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = setup;
     }
 
-    fn setup(&self) -> Arc<Setup> {
+    pub(crate) fn setup(&self) -> Arc<Setup> {
         self.setup.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

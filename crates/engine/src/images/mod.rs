@@ -1,5 +1,7 @@
 //! Images, as clients see them. The calls block: archives are streams, and the store keeps files.
 
+mod distribution;
+mod fetch;
 mod glob;
 mod inspect;
 mod lines;
@@ -13,6 +15,7 @@ mod pull;
 mod push;
 mod reference_filter;
 mod remove;
+mod search;
 mod sizes;
 mod view;
 
@@ -22,6 +25,7 @@ pub use pull::ImagePull;
 pub use push::ImagePush;
 pub(crate) use push::Places;
 pub use remove::ImageRemoveOptions;
+pub use search::ImageSearch;
 
 use crate::Engine;
 use gantry_image_store::{ImportOptions, Progress, import_name};
@@ -60,6 +64,11 @@ impl Engine {
 impl Images<'_> {
     /// Imports an archive of a root file system; the new image's id.
     pub fn import(self, body: &mut dyn Read, import: ImageImport) -> Result<String> {
+        self.import_from("-", body, import)
+    }
+
+    /// Imports an archive that came from `source`.
+    fn import_from(self, source: &str, body: &mut dyn Read, import: ImageImport) -> Result<String> {
         let name = import_name(&import.repo, &import.tag)?;
         let shown = name.as_ref().map(gantry_model::Reference::familiar);
         let options = ImportOptions {
@@ -67,7 +76,7 @@ impl Images<'_> {
             message: import.message,
             changes: import.changes,
             platform: import.platform,
-            source: "-".to_owned(),
+            source: source.to_owned(),
         };
         let id = self.engine.images.import(body, options, &mut |_: Progress| ())?.to_string();
         self.event(&id, shown.as_deref().unwrap_or(&id), "import");

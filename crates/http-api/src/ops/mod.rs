@@ -2,6 +2,7 @@
 
 pub(crate) mod commit;
 pub(crate) mod container;
+pub(crate) mod distribution;
 pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod network;

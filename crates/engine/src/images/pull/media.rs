@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 
 /// The kinds of documents that images are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::images) enum Kind {
     /// One image.
     Manifest,
     /// Images for several platforms.
@@ -44,7 +44,7 @@ struct Shape {
 }
 
 /// The media type and the kind of a document that came with `content_type`.
-pub(super) fn classify(content_type: &str, bytes: &[u8]) -> Result<(String, Kind)> {
+pub(in crate::images) fn classify(content_type: &str, bytes: &[u8]) -> Result<(String, Kind)> {
     let shape: Shape =
         serde_json::from_slice(bytes).map_err(|_| Error::invalid("the registry's manifest is not a JSON object"))?;
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -1,9 +1,9 @@
 //! `POST /images/create?fromImage=`: images from a registry.
 
 mod find;
-mod index;
+pub(super) mod index;
 mod layers;
-mod media;
+pub(super) mod media;
 
 use super::lines;
 use crate::operation::{Operation, Reporter};

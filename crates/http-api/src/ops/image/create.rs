@@ -31,9 +31,10 @@ pub(crate) async fn post(call: Call) -> Result<Response<Body>> {
     match query.str("fromSrc") {
         "-" => import_body(call, import).await,
         "" => Err(Error::invalid("one of fromImage and fromSrc must be given")),
-        _ => Err(Error::not_implemented(
-            "importing from a URL is not possible yet: download the archive and send it with fromSrc=-",
-        )),
+        url => {
+            let import = call.engine.image_import_from(url, import);
+            stream::reported(import, call.stopped()).await
+        }
     }
 }
 
