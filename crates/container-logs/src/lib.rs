@@ -9,6 +9,7 @@ pub mod compress;
 mod encode;
 mod error;
 mod escape;
+pub mod feed;
 pub mod files;
 mod input;
 pub mod reader;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Which rooms a room may use; ARCHITECTURE.md has the picture. Siblings never use each other.
-const ARROWS: [(&str, &[&str]); 15] = [
-    ("gantry", &["http-api", "engine", "network", "linux", "model"]),
+const ARROWS: [(&str, &[&str]); 16] = [
+    ("gantry", &["http-api", "engine", "log-drivers", "network", "linux", "model"]),
     ("http-api", &["engine", "api-types", "model"]),
     (
         "engine",
@@ -20,6 +20,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "runtime",
             "shim-protocol",
             "container-logs",
+            "log-drivers",
             "api-types",
             "linux",
             "state-db",
@@ -34,6 +35,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("runtime", &["linux", "state-db", "model"]),
     ("shim-protocol", &["linux", "model"]),
     ("container-logs", &["linux", "model"]),
+    ("log-drivers", &["container-logs", "linux", "model"]),
     ("linux", &["model"]),
     ("state-db", &["model"]),
     ("api-types", &["model"]),

@@ -7,6 +7,7 @@ pub mod descriptors;
 pub mod ifconfig;
 pub mod inherited;
 pub mod inotify;
+pub mod local_time;
 pub mod memfd;
 pub mod mount;
 pub mod netlink;

@@ -350,18 +350,30 @@ pub enum LogPlan {
     /// No log.
     None,
     /// Docker's json-file.
-    JsonFile {
-        /// `<id>-json.log`.
-        path: PathBuf,
-        /// Rotate before the file exceeds this many bytes; `None` never.
-        max_size: Option<u64>,
-        /// Files kept in all, at least 1.
-        max_file: u32,
-        /// gzip rotated files.
-        compress: bool,
-        /// `attrs` written into every line (labels, env, tag options).
-        attrs: Vec<(String, String)>,
+    JsonFile(JsonFile),
+    /// Output goes to the process behind the log feed; `cache` is kept for whoever wants to read the log.
+    Feed {
+        /// `None` when nothing is to be kept here.
+        cache: Option<JsonFile>,
+        /// `None`: the container waits for its log. Else so many bytes are kept for a slow receiver, and what does
+        /// not fit is dropped.
+        buffer: Option<u64>,
     },
+}
+
+/// A log of Docker's json-file form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JsonFile {
+    /// `<id>-json.log`.
+    pub path: PathBuf,
+    /// Rotate before the file exceeds this many bytes; `None` never.
+    pub max_size: Option<u64>,
+    /// Files kept in all, at least 1.
+    pub max_file: u32,
+    /// gzip rotated files.
+    pub compress: bool,
+    /// `attrs` written into every line (labels, env, tag options).
+    pub attrs: Vec<(String, String)>,
 }
 
 /// What the container side of a network attachment needs; applied inside the container's netns.

@@ -30,7 +30,8 @@ pub mod spawn_fd {
     pub const PLAN: i32 = 4;
     /// A memfd with the compiled seccomp program (`struct sock_filter[]`); empty means none.
     pub const SECCOMP: i32 = 5;
-    /// First of the descriptors that are only held until the container ends (reserved host ports).
+    /// First of the descriptors that are only held until the container ends: the log feed's two ends (sending,
+    /// receiving) if the plan has one, then reserved host ports.
     pub const FIRST_HELD: i32 = 6;
 }
 
@@ -91,6 +92,8 @@ pub enum RequestBody {
     },
     /// Close the container's stdin.
     CloseStdin,
+    /// Give out the end of the log feed that a log driver reads from: the descriptor comes with [`Answer::Done`].
+    LogFeed,
 }
 
 /// Whom a signal reaches.

@@ -10,7 +10,7 @@ mod common;
 
 use common::*;
 use gantry_container_logs::{LogReader, ReadOptions, State};
-use gantry_runtime::spec::LogPlan;
+use gantry_runtime::spec::{JsonFile, LogPlan};
 use gantry_shim_protocol::{Answer, Event, RequestBody};
 use std::time::{Duration, Instant};
 
@@ -119,7 +119,7 @@ fn logs() {
         container.exited();
         let written = begin.elapsed();
         let cpu = cpu_time(&container);
-        let LogPlan::JsonFile { path, .. } = container.fixture.plan.log.clone() else { return };
+        let LogPlan::JsonFile(JsonFile { path, .. }) = container.fixture.plan.log.clone() else { return };
         let begin = Instant::now();
         let options = ReadOptions { stdout: true, stderr: true, framed: true, ..ReadOptions::default() };
         let mut reader = LogReader::open(&path, options).expect("opens");

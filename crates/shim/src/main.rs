@@ -22,6 +22,7 @@ mod diagnostics;
 mod execs;
 mod exit;
 mod farewell;
+mod feed;
 mod log;
 mod plan;
 mod poller;
@@ -41,6 +42,7 @@ use gantry_runtime::failure::{Failure, Stage};
 use gantry_shim_protocol::spawn_fd;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -61,8 +63,8 @@ fn run() -> io::Result<()> {
     let listener = inherited::take(spawn_fd::LISTENER)?;
     let files =
         PlanFiles::new(File::from(inherited::take(spawn_fd::PLAN)?), File::from(inherited::take(spawn_fd::SECCOMP)?));
-    // Reserved host ports, which are the container's as long as it runs.
-    let held: Vec<_> = (spawn_fd::FIRST_HELD..).map_while(|number| inherited::take(number).ok()).collect();
+    // A log feed, and reserved host ports, which are the container's as long as it runs.
+    let mut held: Vec<_> = (spawn_fd::FIRST_HELD..).map_while(|number| inherited::take(number).ok()).collect();
     // Nothing stays open beyond this process.
     process::close_on_exec_from(spawn_fd::LISTENER)?;
     // Ignored by the parent, and inherited, it would have the kernel reap our children.
@@ -74,7 +76,7 @@ fn run() -> io::Result<()> {
 
     let poller = Rc::new(Poller::new()?);
     let connections = Connections::new(listener, &poller)?;
-    let farewell = match start(&files, &poller) {
+    let farewell = match start(&files, &mut held, &poller) {
         Ok((plan, created)) => {
             let shim = Shim::new(&plan, files, poller, connections, created);
             drop(plan);
@@ -91,9 +93,13 @@ fn run() -> io::Result<()> {
     Ok(())
 }
 
-fn start(files: &PlanFiles, poller: &Rc<Poller>) -> Result<(gantry_runtime::spec::Plan, shim::Created), Failure> {
+fn start(
+    files: &PlanFiles,
+    held: &mut Vec<OwnedFd>,
+    poller: &Rc<Poller>,
+) -> Result<(gantry_runtime::spec::Plan, shim::Created), Failure> {
     let plan = files.plan().map_err(|e| Failure::os(Stage::Setup, "read the plan", &e))?;
-    let created = shim::create(&plan, files, poller)?;
+    let created = shim::create(&plan, files, held, poller)?;
     if plan.oom_score_adj.is_some() {
         protect_from_oom_killer();
     }

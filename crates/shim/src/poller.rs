@@ -26,6 +26,7 @@ pub(crate) enum Token {
     ExecEnd(u32),
     OutOfMemory,
     Compressor,
+    Feed,
 }
 
 impl Token {
@@ -44,6 +45,7 @@ impl Token {
             Self::ExecEnd(n) => (10, n),
             Self::OutOfMemory => (11, 0),
             Self::Compressor => (12, 0),
+            Self::Feed => (13, 0),
         };
         kind << 32 | u64::from(number)
     }
@@ -64,6 +66,7 @@ impl Token {
             10 => Self::ExecEnd(number),
             11 => Self::OutOfMemory,
             12 => Self::Compressor,
+            13 => Self::Feed,
             _ => return None,
         })
     }
@@ -207,6 +210,7 @@ mod tests {
             Token::ExecEnd(7),
             Token::OutOfMemory,
             Token::Compressor,
+            Token::Feed,
         ];
         for token in tokens {
             assert_eq!(Token::decode(token.encode()), Some(token));

@@ -32,6 +32,9 @@ impl Shim {
                 self.stdio.close_input();
                 Ok(())
             }
+            // The descriptor goes with the answer.
+            RequestBody::LogFeed if self.log.feed_end().is_some() => Ok(()),
+            RequestBody::LogFeed => Err(Failure::new(Stage::State, "the container's output goes to no log driver")),
         };
         Some(done.map_or_else(|e| Answer::Failed(failure(e)), |()| Answer::Done))
     }

@@ -17,9 +17,9 @@ use gantry_runtime::cgroup::{Cgroup, CgroupRoot};
 use gantry_runtime::container::{self, Child, Report};
 use gantry_runtime::failure::{Failure, OrFail, Result, Stage};
 use gantry_runtime::spec::{Namespace, Plan};
-use gantry_shim_protocol::{Answer, Event, Exit, KILLED_IN_SETUP, Message};
+use gantry_shim_protocol::{Answer, Event, Exit, KILLED_IN_SETUP, Message, RequestBody};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ pub(crate) struct Shim {
     pub(crate) stdin_once: bool,
     /// Other processes survive init: it has no pid namespace of its own.
     dies_alone: bool,
-    log: Log,
+    pub(crate) log: Log,
     scratch: Scratch,
     state_dir: PathBuf,
     out_of_memory: Option<Watched>,
@@ -86,8 +86,8 @@ pub(crate) struct Created {
 }
 
 /// Opens the log and clones the container's init process. On failure nothing of the container is left.
-pub(crate) fn create(plan: &Plan, files: &PlanFiles, poller: &Rc<Poller>) -> Result<Created> {
-    let log = Log::open(&plan.log, poller).map_err(|e| Failure::new(Stage::Setup, e.to_string()))?;
+pub(crate) fn create(plan: &Plan, files: &PlanFiles, held: &mut Vec<OwnedFd>, poller: &Rc<Poller>) -> Result<Created> {
+    let log = Log::open(&plan.log, held, poller).map_err(|e| Failure::new(Stage::Setup, e.to_string()))?;
     let seccomp = if plan.process.seccomp {
         files.seccomp().or_fail(Stage::Setup, || "read the seccomp filter")?
     } else {
@@ -215,7 +215,9 @@ impl Shim {
         let waiting = matches!(self.init, Init::Setup { .. }) && !self.connections.is_attended();
         self.unattended = if waiting { self.unattended.or_else(|| Some(Instant::now())) } else { None };
         self.clients.update(self.stdio.takes_input(), &self.poller);
-        if let Err(e) = self.stdio.update(!self.clients.is_congested(), &self.poller) {
+        self.log.update(&self.poller);
+        let read = !self.clients.is_congested() && !self.log.is_congested();
+        if let Err(e) = self.stdio.update(read, &self.poller) {
             say(&format!("waiting for the container's output: {e}"));
         }
     }
@@ -237,6 +239,7 @@ impl Shim {
             Token::ExecEnd(number) => self.exec_end(number),
             Token::OutOfMemory => self.out_of_memory(),
             Token::Compressor => self.log.reap_compressor(),
+            Token::Feed => self.log.flush_feed(),
         }
     }
 
@@ -255,9 +258,11 @@ impl Shim {
     fn serve(&mut self, id: u32) {
         let mut buf = self.scratch.take();
         while let Some((request, fds)) = self.connections.receive(id, &mut buf, &self.poller) {
+            let feed = matches!(request.body, RequestBody::LogFeed);
             if let Some(answer) = self.request(id, request.id, request.body, fds) {
                 let message = Message::Answer { id: request.id, answer };
-                self.connections.send(id, &message, Vec::new(), &self.poller);
+                let fds = self.log.feed_end().filter(|_| feed).map(|end| end.try_clone_to_owned());
+                self.connections.send(id, &message, fds.into_iter().flatten().collect(), &self.poller);
             }
         }
         self.scratch.back(buf);
@@ -390,6 +395,7 @@ impl Shim {
             }
             self.log.end(stream);
         }
+        self.log.finish();
         if let Err(e) = self.cgroup.end() {
             say(&format!("the cgroup is left behind: {e}"));
         }

@@ -43,13 +43,13 @@ fn a_program_that_is_not_there_is_a_failed_start() {
 #[test]
 fn a_log_that_cannot_be_opened_is_a_failed_start() {
     let mut fixture = Fixture::sh("true");
-    fixture.plan.log = gantry_runtime::spec::LogPlan::JsonFile {
+    fixture.plan.log = gantry_runtime::spec::LogPlan::JsonFile(gantry_runtime::spec::JsonFile {
         path: fixture.dir.path().join("no/such/log"),
         max_size: None,
         max_file: 1,
         compress: false,
         attrs: vec![],
-    };
+    });
     let mut container = fixture.start();
     assert!(matches!(container.daemon().event().0, Event::StartFailed(_)));
     container.shim_ends();

@@ -166,13 +166,13 @@ fn the_last_words_of_a_killed_container_are_logged() {
 #[test]
 fn rotation_and_compression_while_the_container_writes() {
     let mut fixture = Fixture::sh("seq 1 200000; read line; echo last").stdin(true);
-    fixture.plan.log = gantry_runtime::spec::LogPlan::JsonFile {
+    fixture.plan.log = gantry_runtime::spec::LogPlan::JsonFile(gantry_runtime::spec::JsonFile {
         path: fixture.dir.path().join("log"),
         max_size: Some(1 << 20),
         max_file: 4,
         compress: true,
         attrs: vec![("label".into(), "value".into())],
-    };
+    });
     let mut container = fixture.start();
     container.started();
     // Every rotated file is compressed in the end, while the container runs on.

@@ -130,7 +130,13 @@ impl Fixture {
             oom_score_adj: None,
             wait_for_network: false,
             stdio: Stdio { open_stdin: false, stdin_once: false },
-            log: LogPlan::JsonFile { path: path("log"), max_size: None, max_file: 1, compress: false, attrs: vec![] },
+            log: LogPlan::JsonFile(JsonFile {
+                path: path("log"),
+                max_size: None,
+                max_file: 1,
+                compress: false,
+                attrs: vec![],
+            }),
             shm_size: 64 << 20,
         };
         Self { dir, plan, held: Vec::new() }
@@ -275,7 +281,7 @@ impl Container {
     }
 
     pub fn read_log(&self, options: ReadOptions) -> Vec<u8> {
-        let LogPlan::JsonFile { path, .. } = &self.fixture.plan.log else { return Vec::new() };
+        let LogPlan::JsonFile(JsonFile { path, .. }) = &self.fixture.plan.log else { return Vec::new() };
         let mut reader = LogReader::open(path, options).expect("the log opens");
         let mut out = Vec::new();
         while reader.next_batch(&mut out, usize::MAX).expect("the log is readable") == State::More {}
