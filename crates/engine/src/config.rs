@@ -16,11 +16,13 @@ pub struct Config {
     pub instance: String,
     /// The sealed memfd with the shim's program.
     pub shim: OwnedFd,
+    /// The daemon's own program, which is also that of log drivers.
+    pub program: OwnedFd,
     /// The default bridge.
     pub network: network::Config,
     /// Parent cgroup (`--cgroup-parent`); `None` is `/gantry` or `/gantry-<instance>`.
     pub cgroup_parent: Option<String>,
-    /// `--log-driver`: json-file, local or none as far as they exist.
+    /// `--log-driver`.
     pub log_driver: String,
     /// `--log-opt`.
     pub log_opts: Vec<(String, String)>,

@@ -148,7 +148,7 @@ fn plugins() -> PluginsInfo {
         volume: names(&["local"]),
         network: names(&["bridge", "host", "null"]),
         authorization: None,
-        log: names(&["json-file", "local", "none"]),
+        log: names(&["fluentd", "gelf", "journald", "json-file", "local", "splunk", "syslog"]),
     }
 }
 

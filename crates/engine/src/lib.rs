@@ -90,6 +90,7 @@ mod info;
 mod inspect;
 mod kill;
 mod list;
+mod log_driver;
 mod log_watch;
 mod network_view;
 mod networks;

@@ -3,6 +3,7 @@
 use crate::Engine;
 use crate::container::Progress;
 use crate::log_watch::Subscription;
+use crate::plan;
 use bytes::Bytes;
 use gantry_container_logs::{LogReader, ReadOptions, State};
 use gantry_model::{Error, Result};
@@ -55,11 +56,11 @@ impl Engine {
             return Err(Error::invalid("Bad parameters: you must choose at least one stream"));
         }
         let container = self.find(name)?;
-        let (tty, driver) = {
+        let (tty, readable) = {
             let record = container.read();
-            (record.config.tty, record.host_config.log_config.r#type.clone())
+            (record.config.tty, plan::logs::is_readable(&record))
         };
-        if driver == "none" {
+        if !readable {
             return Err(Error::not_implemented("configured logging driver does not support reading"));
         }
         let path = self.dirs(&container.id).log(&container.id);

@@ -157,6 +157,7 @@ impl Engine {
         }
         // The shim always waits for our word: clients that attached before the start must be connected first.
         prepared.plan.wait_for_network = true;
+        let held = self.start_log_driver(record)?.into_iter().flatten().chain(holders).collect();
         let listener = transport::listen(&dirs.socket()).context("shim socket")?;
         // Connected before there is a shim: once it runs nothing may fail that would leave it to itself.
         let linked = ShimLink::new(transport::connect(&dirs.socket()).context("shim socket")?)?;
@@ -165,7 +166,7 @@ impl Engine {
             listener,
             &prepared.plan,
             &prepared.seccomp,
-            holders,
+            held,
             &dirs.pid_file(),
         )?;
         Ok(linked)

@@ -70,7 +70,9 @@ async fn serve(settings: Settings, given: &Given, personality: Personality, leve
         warn!("{warning}");
     }
     let shim = gantry_linux::memfd::sealed_program("gantry-shim", SHIM).context("keeping the shim in memory")?;
-    let config = engine_config::build(&settings, &roots, shim, warnings)?;
+    // Opened now: an upgrade may replace the file while the daemon runs.
+    let program = std::fs::File::open("/proc/self/exe").context("opening the daemon's program")?;
+    let config = engine_config::build(&settings, &roots, shim, program.into(), warnings)?;
     let opened = tokio::select! {
         opened = Engine::open(config) => opened,
         Ask::Stop(signal) = stop_asked(&mut signals) => return Ok(killed_by(signal)),

@@ -71,13 +71,20 @@ pub(crate) fn check(settings: &Settings) -> Result<()> {
 }
 
 /// The engine's configuration.
-pub(crate) fn build(settings: &Settings, roots: &Roots, shim: OwnedFd, warnings: Vec<String>) -> Result<Config> {
+pub(crate) fn build(
+    settings: &Settings,
+    roots: &Roots,
+    shim: OwnedFd,
+    program: OwnedFd,
+    warnings: Vec<String>,
+) -> Result<Config> {
     let limits = settings.default_ulimits.iter().map(|(name, limit)| (name.clone(), limit.soft, limit.hard));
     Ok(Config {
         data_root: roots.data.clone(),
         exec_root: roots.exec.clone(),
         instance: roots.instance.clone(),
         shim,
+        program,
         network: network(settings, &roots.instance)?,
         cgroup_parent: settings.cgroup_parent.clone().filter(|parent| !parent.is_empty()),
         log_driver: settings.log_driver.clone().unwrap_or_else(|| "json-file".to_owned()),

@@ -32,7 +32,11 @@ const COMMIT: &str = env!("GANTRY_COMMIT");
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
-    let personality = Personality::of(&args.next().unwrap_or_default());
+    let program = args.next().unwrap_or_default();
+    if program == gantry_log_drivers::process::NAME {
+        return gantry_log_drivers::process::run();
+    }
+    let personality = Personality::of(&program);
     let args: Vec<String> = args.collect();
     match run(personality, &args) {
         Ok(code) => code,

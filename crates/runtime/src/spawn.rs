@@ -56,8 +56,8 @@ pub fn spawn_shim(
     started
 }
 
-/// By rename, so that it is there as a whole or not at all.
-fn write_pid_file(path: &Path, pid: u32) -> io::Result<()> {
+/// Records a process. By rename, so that it is there as a whole or not at all.
+pub fn write_pid_file(path: &Path, pid: u32) -> io::Result<()> {
     let new = path.with_extension("pid.new");
     fs::write(&new, format!("{pid} {}\n", start_time(pid)?))?;
     fs::rename(&new, path)

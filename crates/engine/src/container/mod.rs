@@ -216,6 +216,11 @@ impl Dirs {
         self.exec.join("health")
     }
 
+    /// The log driver's pid and start time.
+    pub fn log_driver_pid_file(&self) -> PathBuf {
+        self.exec.join("log.pid")
+    }
+
     /// The writable layer.
     pub fn upper(&self) -> PathBuf {
         self.data.join("rw/diff")

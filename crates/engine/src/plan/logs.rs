@@ -1,14 +1,22 @@
 //! `LogConfig`: which driver, and what the shim is told about it.
 //!
-//! The drivers are `json-file`, `none` and `local`, which is kept in the same files as `json-file`
-//! with the bounds of Docker's `local`: its files are nobody's business but the engine's.
+//! The drivers are `json-file`, `none`, `local`, which is kept in the same files as `json-file` with the bounds of
+//! Docker's `local` (its files are nobody's business but the engine's), and those of `gantry-log-drivers`. Of what
+//! these forward a copy stays here for `docker logs`, in a file like `local`'s.
 
 use crate::config::Config;
 use crate::container::{Dirs, Record};
 use gantry_api_types::{ContainerConfig, LogConfig};
+use gantry_log_drivers::{Config as Forwarding, Subject, config::parse as parse_remote};
 use gantry_model::{Error, Result};
-use gantry_runtime::spec::LogPlan;
+use gantry_runtime::spec::{JsonFile, LogPlan};
+use regex_lite::Regex;
 use std::collections::BTreeMap;
+
+type Options = BTreeMap<String, String>;
+
+/// What a container in non-blocking mode may be ahead of its log driver, unless it says otherwise.
+const BUFFER: u64 = 1_000_000;
 
 /// Options of `json-file`.
 const JSON_FILE: [&str; 10] = [
@@ -42,26 +50,54 @@ pub(crate) fn resolve(wanted: &LogConfig, config: &Config) -> Result<LogConfig> 
     Ok(resolved)
 }
 
-fn check(driver: &str, options: &BTreeMap<String, String>) -> Result<()> {
+fn check(driver: &str, options: &Options) -> Result<()> {
+    if driver == "none" {
+        return Ok(());
+    }
+    check_mode(options)?;
+    for key in ["labels-regex", "env-regex"] {
+        expression(options, key)?;
+    }
     let known: &[&str] = match driver {
         "json-file" => &JSON_FILE,
         "local" => &LOCAL,
-        "none" => return Ok(()),
-        _ => {
-            return Err(Error::invalid(format!(
-                "error looking up logging plugin {driver}: plugin {driver:?} not found"
-            )));
+        remote => {
+            let Some(parsed) = parse_remote(remote, options) else {
+                let why = format!("error looking up logging plugin {driver}: plugin {driver:?} not found");
+                return Err(Error::invalid(why));
+            };
+            parsed?;
+            return cache(options).map(drop);
         }
     };
+    if let Some(key) = options.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(Error::invalid(format!("unknown log opt '{key}' for {driver} log driver")));
+    }
+    rotation(driver, options).map(drop)
+}
+
+fn check_mode(options: &Options) -> Result<()> {
     if let Some(mode) = options.get("mode")
         && !matches!(mode.as_str(), "" | "blocking" | "non-blocking")
     {
         return Err(Error::invalid(format!("logger: logging mode not supported: {mode}")));
     }
-    if let Some(key) = options.keys().find(|key| !known.contains(&key.as_str())) {
-        return Err(Error::invalid(format!("unknown log opt '{key}' for {driver} log driver")));
+    let non_blocking = options.get("mode").is_some_and(|mode| mode == "non-blocking");
+    match options.get("max-buffer-size") {
+        Some(_) if !non_blocking => {
+            Err(Error::invalid("logger: max-buffer-size option is only supported with 'mode=non-blocking'"))
+        }
+        Some(text) if parse_size(text).is_none() => {
+            Err(Error::invalid(format!("error parsing option max-buffer-size: invalid size: '{text}'")))
+        }
+        _ => Ok(()),
     }
-    rotation(driver, options).map(drop)
+}
+
+/// A Go regular expression, as far as the two dialects agree.
+fn expression(options: &Options, key: &str) -> Result<Option<Regex>> {
+    let Some(text) = options.get(key).filter(|text| !text.is_empty()) else { return Ok(None) };
+    Regex::new(text).map(Some).map_err(|e| Error::invalid(format!("invalid value for {key}: {e}")))
 }
 
 struct Rotation {
@@ -70,7 +106,7 @@ struct Rotation {
     compress: bool,
 }
 
-fn rotation(driver: &str, options: &BTreeMap<String, String>) -> Result<Rotation> {
+fn rotation(driver: &str, options: &Options) -> Result<Rotation> {
     let local = driver == "local";
     let max_size = match options.get("max-size").map(String::as_str) {
         None if local => Some(20_000_000),
@@ -124,39 +160,121 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
     (number.is_finite() && number > 0.0 && bytes < 9e18).then_some(bytes as u64)
 }
 
+/// The rotation of the copy that is kept of what goes elsewhere; `None` when none is wanted.
+fn cache(options: &Options) -> Result<Option<Rotation>> {
+    let disabled = match options.get("cache-disabled").map(String::as_str) {
+        None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => true,
+        Some(text) => return Err(Error::invalid(format!("invalid value for cache-disabled: {text:?}"))),
+    };
+    let renamed = |from: &str, to: &str| options.get(from).map(|value| (to.to_owned(), value.clone()));
+    let own = [("cache-max-size", "max-size"), ("cache-max-file", "max-file"), ("cache-compress", "compress")];
+    let own: Options = own.into_iter().filter_map(|(from, to)| renamed(from, to)).collect();
+    let rotation = rotation("local", &own)?;
+    Ok((!disabled).then_some(rotation))
+}
+
+/// Whether the container's output goes to a process of `gantry-log-drivers`.
+pub(crate) fn is_forwarded(record: &Record) -> bool {
+    !matches!(record.host_config.log_config.r#type.as_str(), "none" | "json-file" | "local")
+}
+
+/// Whether there is something here to read the log from.
+pub(crate) fn is_readable(record: &Record) -> bool {
+    let log = &record.host_config.log_config;
+    let cached = || cache(log.config.as_ref().unwrap_or(&Options::new())).is_ok_and(|cache| cache.is_some());
+    log.r#type != "none" && (!is_forwarded(record) || cached())
+}
+
 /// What the shim does with the output.
 pub(crate) fn of_container(record: &Record, dirs: &Dirs) -> Result<LogPlan> {
     let log = &record.host_config.log_config;
-    if log.r#type == "none" {
-        return Ok(LogPlan::None);
-    }
-    let none = BTreeMap::new();
+    let none = Options::new();
     let options = log.config.as_ref().unwrap_or(&none);
-    let Rotation { max_size, max_file, compress } = rotation(&log.r#type, options)?;
-    let attrs = attributes(record, options);
-    Ok(LogPlan::JsonFile { path: dirs.log(&record.id), max_size, max_file, compress, attrs })
+    let file = |Rotation { max_size, max_file, compress }, attrs| JsonFile {
+        path: dirs.log(&record.id),
+        max_size,
+        max_file,
+        compress,
+        attrs,
+    };
+    match log.r#type.as_str() {
+        "none" => Ok(LogPlan::None),
+        driver @ ("json-file" | "local") => {
+            let mut attrs = extra(record, options)?;
+            if let Some(tag) = options.get("tag").filter(|tag| !tag.is_empty()) {
+                attrs.push(("tag".to_owned(), expand_tag(tag, record)));
+            }
+            Ok(LogPlan::JsonFile(file(rotation(driver, options)?, attrs)))
+        }
+        _ => {
+            let attrs = extra(record, options)?;
+            let non_blocking = options.get("mode").is_some_and(|mode| mode == "non-blocking");
+            let buffer = options.get("max-buffer-size").and_then(|text| parse_size(text)).unwrap_or(BUFFER);
+            Ok(LogPlan::Feed {
+                cache: cache(options)?.map(|rotation| file(rotation, attrs)),
+                buffer: non_blocking.then_some(buffer),
+            })
+        }
+    }
 }
 
-/// `labels`, `labels-regex`, `env`, `env-regex` and `tag`: what is written with every line.
-fn attributes(record: &Record, options: &BTreeMap<String, String>) -> Vec<(String, String)> {
+/// What the forwarding process is told; `None` when there is none.
+pub(crate) fn forwarding(record: &Record) -> Result<Option<Forwarding>> {
+    if !is_forwarded(record) {
+        return Ok(None);
+    }
+    let log = &record.host_config.log_config;
+    let none = Options::new();
+    let options = log.config.as_ref().unwrap_or(&none);
+    let Some(driver) = parse_remote(&log.r#type, options) else { return Ok(None) };
+    let tag = match options.get("tag").map(String::as_str) {
+        // Splunk's events may go without.
+        Some("") if log.r#type == "splunk" => String::new(),
+        None | Some("") => expand_tag("{{.ID}}", record),
+        Some(tag) => expand_tag(tag, record),
+    };
+    let words = [&record.path].into_iter().chain(&record.args).map(String::as_str).collect::<Vec<_>>();
+    let subject = Subject {
+        container_id: record.id.to_string(),
+        container_name: record.name.clone(),
+        image_id: record.image.clone(),
+        image_name: record.config.image.clone(),
+        command: words.join(" "),
+        created: record.created.to_string(),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        tag,
+        extra: extra(record, options)?,
+    };
+    Ok(Some(Forwarding { subject, driver: driver? }))
+}
+
+/// `labels`, `labels-regex`, `env` and `env-regex`: what goes with every line.
+fn extra(record: &Record, options: &Options) -> Result<Vec<(String, String)>> {
     let config = &record.config;
     let list =
         |key: &str| options.get(key).map(String::as_str).unwrap_or_default().split(',').filter(|w| !w.is_empty());
-    let mut all = Vec::new();
-    for key in list("labels") {
-        if let Some(value) = config.labels.as_ref().and_then(|labels| labels.get(key)) {
-            all.push((key.to_owned(), value.clone()));
+    let mut all = BTreeMap::new();
+    let labels = config.labels.iter().flatten();
+    let by_name = list("labels").collect::<Vec<_>>();
+    let by_pattern = expression(options, "labels-regex")?;
+    for (key, value) in labels {
+        if by_name.contains(&key.as_str()) || by_pattern.as_ref().is_some_and(|pattern| pattern.is_match(key)) {
+            all.insert(key.clone(), value.clone());
         }
     }
     for key in list("env") {
         if let Some(value) = variable(config, key) {
-            all.push((key.to_owned(), value.to_owned()));
+            all.insert(key.to_owned(), value.to_owned());
         }
     }
-    if let Some(tag) = options.get("tag").filter(|t| !t.is_empty()) {
-        all.push(("tag".to_owned(), expand_tag(tag, record)));
+    if let Some(pattern) = expression(options, "env-regex")? {
+        let variables = config.env.iter().flatten().filter_map(|text| text.split_once('='));
+        for (key, value) in variables.filter(|(key, _)| pattern.is_match(key)) {
+            all.insert(key.to_owned(), value.to_owned());
+        }
     }
-    all
+    Ok(all.into_iter().collect())
 }
 
 fn variable<'a>(config: &'a ContainerConfig, key: &str) -> Option<&'a str> {

@@ -101,6 +101,11 @@ impl ShimLink {
         }
     }
 
+    /// Whether the shim is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.pending().closed
+    }
+
     /// Fails everybody who waits, and everybody who will ask.
     fn close(&self) {
         let mut pending = self.pending();

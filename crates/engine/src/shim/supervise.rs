@@ -39,6 +39,7 @@ pub(crate) async fn supervise(
     mut reader: ShimReader,
     launch: Option<Launch>,
 ) {
+    engine.watch_log_driver(&container, &link);
     let mut run = Run { engine, container, link, launch, our_failure: Arc::default() };
     if run.launch.as_ref().is_some_and(|l| l.endpoint.is_none()) {
         run.release_process(None);
