@@ -63,6 +63,7 @@ test)
     need crun crun
     need mmdebstrap mmdebstrap
     need openssl openssl
+    need rsyslogd rsyslog
     need hostname hostname
     need docker-registry docker-registry
     need skopeo skopeo

@@ -208,12 +208,11 @@ impl Splunk {
     /// are there before.
     fn request(&self, method: &str, body: &[u8]) -> io::Result<(u16, String)> {
         let Options { host, token, .. } = &self.options;
-        let mut head = format!(
-            "{method} {PATH} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Splunk {token}\r\nContent-Length: {}\r\n",
-            body.len()
-        );
+        let mut head = format!("{method} {PATH} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n", body.len());
         if method == "POST" {
-            head += "Content-Type: application/json\r\n";
+            for part in ["Authorization: Splunk ", token, "\r\nContent-Type: application/json\r\n"] {
+                head.push_str(part);
+            }
         }
         if self.options.gzip.is_some() && method == "POST" {
             head += "Content-Encoding: gzip\r\n";
