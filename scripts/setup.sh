@@ -67,6 +67,9 @@ test)
     need hostname hostname
     need docker-registry docker-registry
     need skopeo skopeo
+    need buildah buildah
+    need podman podman
+    need bsdtar libarchive-tools
     need umoci umoci
     need ps procps
     need xz xz-utils

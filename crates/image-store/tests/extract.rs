@@ -147,6 +147,27 @@ fn the_same_tree_as_gnu_tar() {
     }
 }
 
+/// libarchive writes other headers for the same things: its own sparse maps, names in PAX records, times with fractions.
+#[test]
+fn the_same_tree_from_bsdtar() {
+    let work = tempfile::tempdir().unwrap();
+    let source = work.path().join("source");
+    fs::create_dir(&source).unwrap();
+    make_tree(&source);
+    let bench = Bench::new();
+    for (format, exact) in [("pax", true), ("gnutar", false)] {
+        let archive = work.path().join("archive.tar");
+        let mut bsdtar = Command::new("bsdtar");
+        bsdtar.args(["--format", format, "--numeric-owner", "-cf"]).arg(&archive).arg(".").current_dir(&source);
+        assert!(bsdtar.status().unwrap().success());
+        let id = bench.import(&fs::read(&archive).unwrap(), "").unwrap();
+        let ours = describe(&bench.tree(&id), exact, exact);
+        for (path, line) in describe(&source, exact, exact) {
+            assert_eq!(ours.get(&path), Some(&line), "{path} with {format}");
+        }
+    }
+}
+
 #[test]
 fn whiteouts_become_overlayfs_marks() {
     let mut builder = tar::Builder::new(Vec::new());

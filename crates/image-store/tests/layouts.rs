@@ -95,7 +95,7 @@ fn the_platform_that_was_asked_for() {
     }
     let bench = Bench::new();
     let error = load(&bench, &archive, Some("linux/riscv64")).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert!(error.message().contains("many:1 was found but does not provide the specified platform (linux/riscv64)"));
     assert_eq!(bench.leftovers(), Vec::<String>::new());
 }

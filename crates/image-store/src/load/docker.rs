@@ -25,9 +25,8 @@ pub(super) fn describe(archive: &Spooled, platform: Option<&Platform>) -> Result
         // A list makes a Docker archive; a single manifest is what containers/image calls a directory.
         return oci::describe_directory(archive, &table, platform);
     }
-    let items: Option<Vec<Item>> =
-        serde_json::from_slice(&table).map_err(|e| invalid(format_args!("manifest.json: {e}")))?;
-    let mut images: Vec<Described> = items.unwrap_or_default().into_iter().map(describe_one).collect::<Result<_>>()?;
+    let items: Vec<Item> = serde_json::from_slice(&table).map_err(|e| invalid(format_args!("manifest.json: {e}")))?;
+    let mut images: Vec<Described> = items.into_iter().map(describe_one).collect::<Result<_>>()?;
     oci::attach_manifests(archive, &mut images);
     Ok(images)
 }

@@ -85,7 +85,7 @@ fn invalid(what: impl std::fmt::Display) -> Error {
 
 /// There is an image, but for other machines.
 fn other_platform(name: impl std::fmt::Display, wanted: &Platform) -> Error {
-    Error::not_found(format!(
+    Error::invalid(format!(
         "image with reference {name} was found but does not provide the specified platform ({wanted})"
     ))
 }

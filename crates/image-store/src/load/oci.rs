@@ -247,10 +247,13 @@ impl Manifests<'_> {
 }
 
 /// The full name if the writer gave one. A bare tag names no repository, so nothing can be called by it.
+///
+/// Docker and containerd write the name and the tag. Programs that know of one annotation alone write their names there,
+/// and keep the other as it was.
 fn name(descriptor: &Descriptor) -> Option<Reference> {
     let annotations = descriptor.annotations.as_ref()?;
-    let full = annotations.get(IMAGE_NAME);
-    let text = full.or_else(|| annotations.get(REF_NAME).filter(|text| text.contains(['/', ':'])))?;
+    let own = annotations.get(REF_NAME).filter(|text| text.contains(['/', ':']));
+    let text = own.or_else(|| annotations.get(IMAGE_NAME))?;
     let name = Reference::parse(text).ok()?;
     name.digest().is_none().then(|| name.or_latest())
 }
