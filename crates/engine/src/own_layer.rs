@@ -7,6 +7,7 @@ use gantry_model::Result;
 use gantry_model::error::Context;
 use gantry_runtime::overlay;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat};
+use rustix::io::Errno;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -34,7 +35,15 @@ impl OwnLayer {
     }
 
     /// What the image's directory has under this name.
-    pub(crate) fn look(dir: &OwnedFd, name: &[u8]) -> Option<Stat> {
+    pub(crate) fn find(dir: &OwnedFd, name: &[u8]) -> io::Result<Option<Found>> {
+        match openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(fd) => Found::new(fd).map(Some),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn look(dir: &OwnedFd, name: &[u8]) -> Option<Stat> {
         statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()
     }
 

@@ -107,7 +107,7 @@ impl<'p> Packer<'p> {
             }
             self.found(&found, walk.path())?;
             if found.kind() == FileType::Directory {
-                if self.form == Form::Layer && object::is_opaque(&found).map_err(|e| read(walk.path(), e))? {
+                if self.form == Form::Layer && found.is_opaque().map_err(|e| read(walk.path(), e))? {
                     self.mark(&[walk.path(), b"/", OPAQUE].concat(), 0o755, &found)?;
                 }
                 walk.enter(&found).map_err(|e| read(walk.path(), e))?;

@@ -132,6 +132,16 @@ pub(super) fn is_opaque(found: &Found) -> io::Result<bool> {
     }
 }
 
+/// The value of the attribute with the file's capabilities.
+pub(super) fn capabilities(found: &Found) -> io::Result<Option<Vec<u8>>> {
+    let mut value = [0; 64];
+    match getxattr(magic(found), "security.capability", &mut value) {
+        Ok(length) => Ok(Some(value[..length].to_vec())),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// The object by its descriptor: a name of our own that leads to exactly this object, even to a link.
 fn magic(found: &Found) -> String {
     format!("/proc/self/fd/{}", found.fd.as_raw_fd())

@@ -38,6 +38,16 @@ impl Found {
     pub fn is_whiteout(&self) -> bool {
         self.kind() == FileType::CharacterDevice && self.stat.st_rdev == 0
     }
+
+    /// Whether it is a directory that hides those of the layers below.
+    pub fn is_opaque(&self) -> io::Result<bool> {
+        if self.kind() == FileType::Directory { super::object::is_opaque(self) } else { Ok(false) }
+    }
+
+    /// The capabilities that the file gives.
+    pub fn capabilities(&self) -> io::Result<Option<Vec<u8>>> {
+        if self.kind() == FileType::RegularFile { super::object::capabilities(self) } else { Ok(None) }
+    }
 }
 
 /// A step of a walk.
