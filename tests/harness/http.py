@@ -218,7 +218,7 @@ class Client:
         """The same engine, spoken to in another version."""
         return Client(self.path, version, self.recorder)
 
-    def request(self, method, path, *, json_body=None, body=None, headers=None, stream=False, hijack=False,
+    def request(self, method, path, /, *, json_body=None, body=None, headers=None, stream=False, hijack=False,
                 timeout=60, raw_target=None, **query):
         """Send one request; `expect` in `query` is the status it must have (a number or several)."""
         expect = query.pop("expect", None)
@@ -296,7 +296,7 @@ class Client:
                     f"{exchange.body[:2000].decode(errors='replace')}")
         return response
 
-    def get(self, path, **options):
+    def get(self, path, /, **options):
         return self.request("GET", path, **options)
 
     def post(self, path, json_body=None, **options):
