@@ -52,6 +52,7 @@ ALLOWED = [
     Allowed("both", r" v1\.35 /volumes ", r"^null at /Warnings:", "a nil slice, as everywhere else"),
     Allowed("both", r" /volumes", r"^null at (/Volumes/\d+)?/(Labels|Options):",
             "Docker sends null for a volume without labels or options, and clients compare with it"),
+    Allowed("both", r" /system/df ", r"^unknown at /BuilderSize:", "sent up to 1.41, never specified; old clients read it"),
     Allowed("both", r" /containers/json 404$", r"^status ", "the container that a filter names does not exist"),
     Allowed("both", r" /distribution/\{name\}/json 40[34]$", r"^status ", "what the registry has not got or does not give"),
     Allowed("both", r" /images/(json|get|\{name\}/get) 404$", r"^status ",

@@ -1,11 +1,13 @@
 """The same calls to both engines: what they answer must be the same once ids, times and places are left out."""
 
+import json
 import re
 
 import pytest
 
+from harness import images
 from harness.engine import IMAGE, Engine
-from harness.rootfs import busybox
+from harness.rootfs import TarBuilder, busybox
 
 HEX = re.compile(r"\b[0-9a-f]{64}\b")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
@@ -167,6 +169,50 @@ def test_image(both):
             'CMD ["a"]', "ENV X=1", "EXPOSE 80", "VOLUME /v", "LABEL a=b", "USER alice", "WORKDIR /w"])
         found = engine.api.get("/images/diff/json").json
         return {k: v for k, v in found.items() if k not in ("Id", "RootFS", "Size", "VirtualSize", "Container", "GraphDriver")}
+    compare(both, ask)
+
+
+DOCUMENTS = {
+    "bare": {"config": {}, "history": None, "created": None},
+    "oci": {"config": {"Env": ["A=1"], "Cmd": ["x"], "Labels": {"a": "b"}}, "author": "me", "variant": "v2", "os.version": "1"},
+    "docker": {"config": {"Hostname": "h", "Env": [], "Cmd": None, "Volumes": {}, "ExposedPorts": {"80/tcp": {}}, "OnBuild": [],
+                          "Image": "sha256:p", "Labels": {}, "StopSignal": "INT", "Shell": ["sh"], "AttachStdout": True,
+                          "Healthcheck": {"Test": ["CMD", "x"], "Interval": 5}},
+               "container": "c" * 64, "container_config": {"Cmd": ["/bin/sh"], "Tty": True}, "docker_version": "19.03.1", "comment": "hello",
+               "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "ADD", "author": "a", "comment": "b"},
+                           {"created": "2021-01-01T00:00:00.123456789Z", "created_by": "ENV", "empty_layer": True},
+                           {"created": "2022-01-01T00:00:00Z", "created_by": "RUN"}]},
+}
+
+
+@pytest.mark.parametrize("case", DOCUMENTS)
+def test_loaded_image(both, case):
+    """The same archive in both: inspect, history, the list and disk usage say the same of it."""
+    layers = [images.files(one="1" * 100), images.files(two="2" * 7)]
+    image = images.image([images.layer(data, "plain") for data in layers], document=DOCUMENTS[case])
+    tar = TarBuilder().add("c.json", image.document)
+    tar.add("manifest.json", json.dumps([{"Config": "c.json", "RepoTags": ["loaded:1", "other:2"], "Layers": ["0.tar", "1.tar"]}]))
+    for number, data in enumerate(layers):
+        tar.add(f"{number}.tar", data)
+    archive = tar.bytes()
+
+    def ask(engine):
+        engine.api.post("/images/load", body=archive, expect=200)
+        inspect = engine.api.get("/images/loaded:1/json", expect=200).json
+        assert inspect["Id"] == image.id and inspect["RootFS"]["Layers"] == [layer.diff_id for layer in image.layers]
+        inspect.pop("GraphDriver")
+        inspect["RepoTags"].sort()
+        listed = next(one for one in engine.api.get("/images/json").json if one["Id"] == image.id)
+        used = next(one for one in engine.api.get("/system/df").json["Images"] if one["Id"] == image.id)
+        for summary in (listed, used):
+            # 20.10 sends null where the specification has an empty list or object.
+            summary.update({key: sorted(summary[key] or []) for key in ("Labels", "RepoTags", "RepoDigests")})
+            # Of an image that does not say when: Go's year 1 in seconds, since 25 as here.
+            summary["Created"] = max(summary["Created"], 0)
+        history = engine.api.get("/images/loaded:1/history").json
+        for step in history:
+            step["Tags"] = sorted(step["Tags"] or [])
+        return {"inspect": inspect, "history": history, "listed": listed, "used": used}
     compare(both, ask)
 
 

@@ -1,6 +1,7 @@
 //! Events: a bounded history, live streams, and who publishes what.
 
 mod emit;
+mod history;
 mod matching;
 mod stream;
 mod window;
@@ -9,13 +10,12 @@ pub use stream::{EventStream, EventsOptions};
 
 use gantry_api_types::{EventActor, EventMessage};
 use gantry_model::Timestamp;
-use std::collections::{BTreeMap, VecDeque};
+use history::History;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
 
-/// Events kept for `since`; Docker keeps 256.
-const HISTORY: usize = 1024;
 /// Events a reader may be behind before its stream ends with an error.
 const QUEUE: usize = 1024;
 
@@ -50,7 +50,7 @@ impl Kind {
 #[derive(Debug)]
 pub struct Events {
     /// Guards the order too: history and queue hold the same events in the same order.
-    history: Mutex<VecDeque<Arc<EventMessage>>>,
+    history: Mutex<History>,
     live: broadcast::Sender<Arc<EventMessage>>,
     listeners: Arc<AtomicUsize>,
 }
@@ -64,11 +64,7 @@ impl Default for Events {
 impl Events {
     /// An empty hub.
     pub fn new() -> Self {
-        Self {
-            history: Mutex::new(VecDeque::new()),
-            live: broadcast::channel(QUEUE).0,
-            listeners: Arc::new(AtomicUsize::new(0)),
-        }
+        Self { history: Mutex::default(), live: broadcast::channel(QUEUE).0, listeners: Arc::new(AtomicUsize::new(0)) }
     }
 
     /// Tells everybody who listens, and remembers.
@@ -77,10 +73,7 @@ impl Events {
         // The clock is read under the lock, so that the history is in the order of its times.
         let now = Timestamp::now().unix_nanos().and_then(|n| i64::try_from(n).ok()).unwrap_or(0);
         let event = Arc::new(message(kind, action, actor_id, attributes, now));
-        if history.len() == HISTORY {
-            history.pop_front();
-        }
-        history.push_back(event.clone());
+        history.push(event.clone());
         // No receiver is no error.
         drop(self.live.send(event));
     }

@@ -135,7 +135,7 @@ impl Drop for EventStream {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HISTORY, Kind, QUEUE};
+    use super::super::{Kind, QUEUE, history::MOST};
     use super::*;
 
     fn open(events: &Events, since: Option<&str>, until: Option<&str>) -> Result<EventStream> {
@@ -202,10 +202,10 @@ mod tests {
     #[tokio::test]
     async fn the_history_is_bounded() {
         let events = Events::new();
-        for n in 0..HISTORY + 3 {
+        for n in 0..MOST + 3 {
             publish(&events, &n.to_string());
         }
         let all = ids(open(&events, Some("0"), Some(&Timestamp::now().to_string())).unwrap()).await;
-        assert_eq!((all.len(), all[0].as_str()), (HISTORY, "3"));
+        assert_eq!((all.len(), all[0].as_str()), (MOST, "3"));
     }
 }
