@@ -569,7 +569,7 @@ def test_a_driver_that_dies_is_replaced(engine, receiver):
     (pid,) = [pid for pid, line in engine.sandbox.processes().items() if line == f"gantry-log {container.id}"]
     engine.sandbox.run(["kill", "-9", str(pid)])
     before = len(events(server.received))
-    wait_until(lambda: len(server.connections) == 2 and len(events(server.received)) > before + 20)
+    wait_until(lambda: len(server.connections) == 2 and len(events(server.received)) > before + 5)
     container.kill()
     container.wait()
 
