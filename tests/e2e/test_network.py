@@ -272,14 +272,110 @@ def test_host_network_shares_ports(engine):
     assert ask(engine, "outside", engine.address, 8085).startswith("echo:")
 
 
-@pytest.mark.differs(gantry="links of the default bridge come with user-defined networks")
+def linked(engine, *links, name=None, cmd=("sleep", "1000"), **options):
+    return engine.start_container(cmd, network="bridge", name=name, host={"Links": list(links)}, **options)
+
+
 def test_links(engine):
     """The old way to names on the default bridge."""
-    server = echo(engine, name="link-server", Env=["SECRET=1"], ExposedPorts={"80/tcp": {}})
-    client = engine.start_container(network="bridge", host={"Links": ["link-server:db"]})
-    assert f"{server.ip}\tdb" in client.exec(["cat", "/etc/hosts"])[1].replace(" ", "\t").replace("\t\t", "\t")
-    env = client.exec(["env"])[1]
-    assert f"DB_PORT_80_TCP_ADDR={server.ip}" in env and "DB_ENV_SECRET=1" in env
+    ports = {"80/tcp": {}, "53/udp": {}, "90/tcp": {}, "91/tcp": {}, "92/tcp": {}}
+    server = engine.start_container(name="link-server", network="bridge", Hostname="served", ExposedPorts=ports,
+                                    Env=["SECRET=1", "PATH=/bin:/usr/bin", "EMPTY="])
+    client = linked(engine, "link-server:data-base", name="link-client", Env=["DATA_BASE_ENV_SECRET=mine"])
+    assert f"{server.ip}\tdata-base served link-server\n" in client.exec(["cat", "/etc/hosts"])[1]
+    expected = {"NAME": "/link-client/data-base", "ENV_EMPTY": "", "ENV_SECRET": "mine", "PORT": f"udp://{server.ip}:53",
+                "PORT_90_TCP_START": f"tcp://{server.ip}:90", "PORT_90_TCP_PORT_START": "90",
+                "PORT_90_TCP_END": f"tcp://{server.ip}:92", "PORT_90_TCP_PORT_END": "92"}
+    for port, proto in ((80, "tcp"), (53, "udp"), (90, "tcp"), (91, "tcp"), (92, "tcp")):
+        stem = f"PORT_{port}_{proto.upper()}"
+        expected |= {stem: f"{proto}://{server.ip}:{port}", f"{stem}_ADDR": server.ip, f"{stem}_PORT": str(port),
+                     f"{stem}_PROTO": proto}
+    found = dict(line.split("=", 1) for line in client.exec(["env"])[1].splitlines())
+    assert {key: value for key, value in found.items() if key.startswith("DATA_BASE_")} == {
+        f"DATA_BASE_{key}": value for key, value in expected.items()}
+    assert client.inspect()["HostConfig"]["Links"] == ["/link-server:/link-client/data-base"]
+    names = {tuple(sorted(c["Names"])) for c in engine.api.get("/containers/json").json}
+    assert names == {("/link-client",), ("/link-client/data-base", "/link-server")}
+    assert engine.api.get("/containers/link-client/data-base/json", expect=200).json["Id"] == server.id
+    assert client.exec("ping -c 1 -w 5 data-base || nc -z data-base 1 || true")[0] == 0
+
+
+def test_link_without_an_alias(engine):
+    server = engine.start_container(name="link-server", network="bridge", Hostname="served")
+    client = linked(engine, "link-server")
+    assert f"{server.ip}\tlink-server served\n" in client.exec(["cat", "/etc/hosts"])[1]
+
+
+def test_links_follow_names(engine):
+    engine.start_container(name="link-server", network="bridge")
+    client = linked(engine, "link-server:db", name="link-client")
+    engine.api.post("/containers/link-server/rename", name="other-name", expect=204)
+    engine.api.post("/containers/link-client/rename", name="other-client", expect=204)
+    assert client.inspect()["HostConfig"]["Links"] == ["/other-name:/other-client/db"]
+
+
+def test_links_follow_the_address(engine):
+    server = engine.start_container(name="link-server", network="bridge")
+    client = linked(engine, "link-server:db")
+    before = server.ip
+    server.stop(t=0)
+    engine.start_container(network="bridge")
+    thief = engine.start_container(network="bridge")
+    server.start()
+    if before == server.ip:
+        thief.remove(force=True)
+    assert f"{server.ip}\tdb " in client.exec(["cat", "/etc/hosts"])[1]
+
+
+def test_link_is_removed(engine):
+    server = engine.start_container(name="link-server", network="bridge")
+    client = linked(engine, "link-server:a", "link-server:b", name="link-client")
+    engine.api.delete("/containers/link-client/a", link=True, expect=204)
+    assert client.inspect()["HostConfig"]["Links"] == ["/link-server:/link-client/b"]
+    hosts = client.exec(["cat", "/etc/hosts"])[1]
+    assert f"{server.ip}\tb " in hosts and f"{server.ip}\ta " not in hosts
+    assert engine.api.delete("/containers/link-client/a", link=True, expect=404).message == "No such container: link-client/a"
+    answer = engine.api.delete("/containers/link-client", link=True)
+    assert answer.status in (409, 500) and "cannot remove the default link name" in answer.message
+    if not engine.is_reference:  # 20.10 goes on showing it.
+        server.remove(force=True)
+        assert client.inspect()["HostConfig"]["Links"] is None
+
+
+def test_link_to_what_does_not_run(engine):
+    engine.create(name="link-server", network="bridge")
+    client = engine.create(name="link-client", network="bridge", host={"Links": ["link-server:db"]})
+    answer = client.start(expect=500)
+    assert "Cannot link to a non running container: /link-server AS /link-client/db" in answer.message
+
+
+@pytest.mark.parametrize("link, message", [
+    ("nope:x", "could not get container for nope: No such container: nope"),
+    ("a:b:c", "bad format for links: a:b:c"),
+    ("", "empty string specified for links"),
+])
+def test_bad_links(engine, link, message):
+    answer = engine.api.post("/containers/create", {"Image": "busybox:e2e", "Cmd": ["true"], "HostConfig": {"Links": [link]}})
+    assert answer.status in (400, 500) and message in answer.message
+
+
+def test_links_and_other_networks(engine):
+    server = engine.start_container(network="bridge")
+    body = {"Image": "busybox:e2e", "Cmd": ["true"], "HostConfig": {"NetworkMode": "host", "Links": [f"{server.id}:db"]}}
+    assert "host type networking can't be used with links" in engine.api.post("/containers/create", body, expect=400).message
+
+
+@pytest.mark.differs(reference="its containers end with the daemon")
+def test_links_over_a_restart_of_the_engine(own_engine):
+    engine = own_engine()
+    server = engine.start_container(name="link-server", network="bridge")
+    client = linked(engine, "link-server:db", name="link-client")
+    engine.kill()
+    engine.start()
+    assert client.inspect()["HostConfig"]["Links"] == ["/link-server:/link-client/db"]
+    server.stop(t=0)
+    server.start()
+    assert f"{server.ip}\tdb " in client.exec(["cat", "/etc/hosts"])[1]
 
 
 def test_networks_list(engine):

@@ -2,8 +2,8 @@
 
 use crate::Engine;
 use crate::container::{Dirs, Record, State};
-use crate::network_view;
-use gantry_api_types::{ContainerInspect, ContainerState, DriverData, NetworkSettings};
+use crate::{links, network_view};
+use gantry_api_types::{ContainerInspect, ContainerState, DriverData, HostConfig, NetworkSettings};
 use gantry_model::{ContainerStatus, Error, Result};
 use std::path::Path;
 
@@ -51,7 +51,7 @@ impl Engine {
             driver: STORAGE_DRIVER.to_owned(),
             platform: record.platform.clone(),
             exec_ids: (!execs.is_empty()).then_some(execs),
-            host_config: record.host_config.clone(),
+            host_config: HostConfig { links: links::shown(self, record), ..record.host_config.clone() },
             graph_driver: graph_driver(record, &dirs),
             mounts: record.mounts.clone(),
             config: record.config.clone(),

@@ -89,6 +89,7 @@ mod images;
 mod info;
 mod inspect;
 mod kill;
+mod links;
 mod list;
 mod log_driver;
 mod log_watch;

@@ -24,10 +24,10 @@ pub struct RemoveOptions {
 impl Engine {
     /// Removes a container.
     pub async fn container_remove(&self, name: &str, options: RemoveOptions) -> Result<()> {
-        let container = self.find(name)?;
         if options.link {
-            return Err(Error::invalid(format!("Could not get parent of link {name}: links are not supported")));
+            return self.remove_link(name).await;
         }
+        let container = self.find(name)?;
         self.detached(move |engine| async move { engine.remove(&container, options).await }).await
     }
 

@@ -88,6 +88,7 @@ impl Engine {
     }
 
     async fn restart_by_policy(self: &Arc<Self>, container: &Arc<Container>) {
+        self.wait_for_linked(container).await;
         let _verb = container.verbs.lock().await;
         // A verb that ran in the meantime has decided otherwise.
         if container.read().state.status != ContainerStatus::Restarting {

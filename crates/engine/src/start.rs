@@ -8,6 +8,7 @@
 
 use crate::Engine;
 use crate::container::Container;
+use crate::links;
 use crate::plan;
 use crate::restart_policy;
 use crate::run_end::record_start_failure;
@@ -114,6 +115,7 @@ impl Engine {
     /// Everything that blocks: addresses and ports, files, the plan, the shim.
     fn prepare_run(&self, container: &Container) -> Result<Prepared> {
         let record = container.read().clone();
+        let links = links::for_start(self, &record)?;
         let (endpoint, holders) = match plan::network::mode(&record)? {
             plan::network::NetworkMode::Bridge => {
                 let allocation = self.network.allocate(&plan::network::endpoint_request(&record)?).map_err(|e| {
@@ -127,7 +129,7 @@ impl Engine {
             }
             _ => (None, Vec::new()),
         };
-        let spawned = self.spawn_run(container, &record, endpoint.as_ref(), holders);
+        let spawned = self.spawn_run(container, &record, &links, endpoint.as_ref(), holders);
         if spawned.is_err() {
             if let Some(Err(e)) = endpoint.as_ref().map(|e| self.network.release(e)) {
                 tracing::warn!("container {}: {e}", container.id);
@@ -142,6 +144,7 @@ impl Engine {
         &self,
         container: &Container,
         record: &crate::container::Record,
+        links: &[links::Live],
         endpoint: Option<&Endpoint>,
         holders: Vec<OwnedFd>,
     ) -> Result<(Arc<ShimLink>, ShimReader)> {
@@ -150,7 +153,7 @@ impl Engine {
         let run = RunFile { endpoint: endpoint.cloned(), restart_count: record.state.restart_count };
         let run = serde_json::to_vec(&run).map_err(|e| Error::internal(e.to_string()))?;
         fs::write(dirs.run_file(), run).context(dirs.run_file().display())?;
-        plan::files::write(self, record, endpoint)?;
+        plan::files::write(self, record, endpoint, links)?;
         let mut prepared = plan::build(self, record, &plan::StartContext { endpoint: endpoint.cloned() })?;
         for warning in &prepared.warnings {
             tracing::warn!("container {}: {warning}", container.id);

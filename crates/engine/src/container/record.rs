@@ -1,5 +1,6 @@
 //! What the engine knows of a container and keeps on disk.
 
+use crate::links::Link;
 use gantry_api_types::{ContainerConfig, EndpointSettings, Health, HostConfig, MountPoint};
 use gantry_model::{ContainerStatus, Id, Timestamp};
 use gantry_network::Endpoint;
@@ -36,6 +37,9 @@ pub struct Record {
     pub layers: Vec<PathBuf>,
     /// What the client asked of its networks.
     pub networks: BTreeMap<String, EndpointSettings>,
+    /// Names for other containers; `host_config.links` is empty instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
     /// The state.
     pub state: State,
     /// The attachment to the default bridge while it lives.

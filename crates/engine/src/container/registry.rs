@@ -13,6 +13,15 @@ struct Maps {
     by_name: HashMap<String, Id>,
 }
 
+impl Maps {
+    /// The container that another one knows by `alias`.
+    fn linked(&self, parent: &str, alias: &str) -> Option<Arc<Container>> {
+        let parent = self.by_id.get(self.by_name.get(parent)?)?;
+        let target = parent.read().links.iter().find(|link| link.alias == alias)?.target;
+        self.by_id.get(&target).cloned()
+    }
+}
+
 /// The index of containers.
 #[derive(Debug, Default)]
 pub struct Registry(RwLock<Maps>);
@@ -72,6 +81,9 @@ impl Registry {
         let name = text.strip_prefix('/').unwrap_or(text);
         if let Some(found) = maps.by_name.get(name).and_then(|id| maps.by_id.get(id)) {
             return Ok(found.clone());
+        }
+        if let Some(found) = name.split_once('/').and_then(|(parent, alias)| maps.linked(parent, alias)) {
+            return Ok(found);
         }
         let mut matches = prefix_range(&maps.by_id, text);
         match (matches.next(), matches.next()) {

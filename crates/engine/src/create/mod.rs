@@ -17,6 +17,7 @@ mod words;
 use crate::Engine;
 use crate::container::{Container, Dirs, Record, State};
 use crate::engine::CONTAINERS;
+use crate::links;
 use crate::plan;
 use gantry_api_types::{ContainerConfig, ContainerCreateRequest, ContainerCreateResponse, HostConfig};
 use gantry_image_store::Image;
@@ -110,6 +111,8 @@ impl Engine {
         limits::check(&mut host, &self.cgroups.support(), limits::Purpose::Create, &mut warnings)?;
         defaults::host(self, &mut host)?;
         defaults::config(&mut config, &host, id);
+        let links = links::resolve(self, &host)?;
+        host.links = None;
         let networks = defaults::networks(&host, &config, networking_config)?;
         note_ignored(&host, &mut warnings);
         plan::seccomp::check(self, &host)?;
@@ -131,6 +134,7 @@ impl Engine {
             mounts: volumes.points.clone(),
             layers,
             networks,
+            links,
             state: State::created(),
             endpoint: None,
         };

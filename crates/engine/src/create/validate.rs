@@ -3,6 +3,7 @@
 
 use crate::Engine;
 use crate::info::RUNTIME;
+use crate::links;
 use crate::plan::{devices, network, security};
 use crate::signal;
 use gantry_api_types::{ContainerConfig, HealthConfig, HostConfig};
@@ -94,18 +95,8 @@ pub(super) fn host(engine: &Engine, host: &HostConfig) -> Result<()> {
         let (driver, capabilities) = (&request.driver, request.capabilities.as_deref().unwrap_or_default());
         return refuse(format!("could not select device driver {driver:?} with capabilities: {capabilities:?}"));
     }
-    if host.links.as_ref().is_some_and(|links| !links.is_empty()) {
-        return links(engine, host);
-    }
-    Ok(())
-}
-
-fn links(engine: &Engine, host: &HostConfig) -> Result<()> {
-    for link in host.links.iter().flatten() {
-        let name = link.split(':').next().unwrap_or_default();
-        engine.find(name).map_err(|e| Error::invalid(format!("could not get container for {name}: {e}")))?;
-    }
-    Err(Error::not_implemented("links between containers are not supported"))
+    // Who they mean is asked again when the container is made; the image is not looked for before this is right.
+    links::resolve(engine, host).map(drop)
 }
 
 /// The restart policy.
@@ -199,6 +190,9 @@ pub(super) fn together(config: &ContainerConfig, host: &HostConfig) -> Result<()
     }
     if shared && host.links.as_ref().is_some_and(|l| !l.is_empty()) {
         return refuse("conflicting options: container type network can't be used with links");
+    }
+    if host.network_mode == "host" && host.links.as_ref().is_some_and(|l| !l.is_empty()) {
+        return refuse(links::WITH_HOST_NETWORK);
     }
     if shared && host.dns.as_ref().is_some_and(|l| !l.is_empty()) {
         return refuse("conflicting options: dns and the network mode");

@@ -16,7 +16,7 @@ pub(super) fn process(
     console_size: Option<[u64; 2]>,
 ) -> Result<ProcessSpec> {
     let (config, host) = (&record.config, &record.host_config);
-    let mut variables = env::of_container(record, &config.hostname);
+    let mut variables = env::of_container(engine, record, &config.hostname);
     if request.tty && !config.tty {
         variables.push("TERM=xterm".to_owned());
     }

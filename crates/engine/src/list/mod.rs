@@ -5,12 +5,13 @@ mod status;
 
 use crate::container::{Container, Record};
 use crate::filters::Filters;
-use crate::{Engine, network_view};
+use crate::{Engine, links, network_view};
 use criteria::Criteria;
 use gantry_api_types::ContainerSummary;
 use gantry_api_types::container::{SummaryHostConfig, SummaryNetworkSettings};
-use gantry_model::{Result, Timestamp};
+use gantry_model::{Id, Result, Timestamp};
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Query parameters of the list.
@@ -43,25 +44,29 @@ impl Engine {
         }
         found.sort_by_key(|(created, _)| Reverse(*created));
         found.truncate(limit.unwrap_or(usize::MAX));
+        let links = links::names(self);
         let mut list = Vec::with_capacity(found.len());
         for (_, container) in found {
             if options.size {
                 let record = container.read().clone();
-                let mut summary = self.summary(&record);
+                let mut summary = self.summary(&record, &links);
                 // A container that is removed meanwhile has no files any more.
                 (summary.size_rw, summary.size_root_fs) = self.container_sizes(&record).await.unwrap_or_default();
                 list.push(summary);
             } else {
-                list.push(self.summary(&container.read()));
+                list.push(self.summary(&container.read(), &links));
             }
         }
         Ok(list)
     }
 
-    fn summary(&self, record: &Record) -> ContainerSummary {
+    fn summary(&self, record: &Record, links: &HashMap<Id, Vec<String>>) -> ContainerSummary {
+        let mut names = links.get(&record.id).cloned().unwrap_or_default();
+        names.push(format!("/{}", record.name));
+        names.sort_unstable();
         ContainerSummary {
             id: record.id.to_string(),
-            names: vec![format!("/{}", record.name)],
+            names,
             image: self.image_name(record),
             image_id: record.image.clone(),
             command: command(record),

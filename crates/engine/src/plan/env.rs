@@ -1,16 +1,19 @@
 //! The environment of a process.
 
+use crate::Engine;
 use crate::container::Record;
+use crate::links;
 
 /// What the daemon puts before the container's own variables.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The init process' environment in Docker's order; `HOME` comes from the child, which knows the user.
-pub(crate) fn of_container(record: &Record, hostname: &str) -> Vec<String> {
+pub(crate) fn of_container(engine: &Engine, record: &Record, hostname: &str) -> Vec<String> {
     let mut env = vec![PATH.to_owned(), format!("HOSTNAME={hostname}")];
     if record.config.tty {
         env.push("TERM=xterm".to_owned());
     }
+    env.extend(links::variables(engine, record));
     override_with(&mut env, record.config.env.as_deref().unwrap_or_default());
     env
 }

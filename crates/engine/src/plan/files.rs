@@ -3,6 +3,7 @@
 use super::network::{self, NetworkMode};
 use crate::Engine;
 use crate::container::Record;
+use crate::links::{self, Live};
 use gantry_model::Result;
 use gantry_model::error::Context;
 use gantry_network::Endpoint;
@@ -26,7 +27,7 @@ const FALLBACK: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 
 /// Writes the files below the container's data directory. A container that shares another one's
 /// network uses that one's files.
-pub(crate) fn write(engine: &Engine, record: &Record, endpoint: Option<&Endpoint>) -> Result<()> {
+pub(crate) fn write(engine: &Engine, record: &Record, endpoint: Option<&Endpoint>, links: &[Live]) -> Result<()> {
     let mode = network::mode(record)?;
     if matches!(mode, NetworkMode::Container(_)) {
         return Ok(());
@@ -35,7 +36,7 @@ pub(crate) fn write(engine: &Engine, record: &Record, endpoint: Option<&Endpoint
     let host = mode == NetworkMode::Host;
     put(&dirs.hostname(), &format!("{}\n", record.config.hostname))?;
     let gateway = engine.network.default_bridge().map(|b| b.gateway.to_string());
-    put(&dirs.hosts(), &hosts(record, endpoint, host, gateway.as_deref()))?;
+    put(&dirs.hosts(), &hosts(record, endpoint, host, gateway.as_deref(), links))?;
     put(&dirs.resolv_conf(), &resolv_conf(&Resolver::of(engine, record), host))
 }
 
@@ -54,7 +55,7 @@ fn put(path: &Path, text: &str) -> Result<()> {
     file.set_permissions(fs::Permissions::from_mode(0o644)).context(path.display())
 }
 
-fn hosts(record: &Record, endpoint: Option<&Endpoint>, host: bool, gateway: Option<&str>) -> String {
+fn hosts(record: &Record, endpoint: Option<&Endpoint>, host: bool, gateway: Option<&str>, links: &[Live]) -> String {
     let mut text = match fs::read_to_string("/etc/hosts") {
         Ok(text) if host => text,
         _ => HOSTS.to_owned(),
@@ -68,6 +69,7 @@ fn hosts(record: &Record, endpoint: Option<&Endpoint>, host: bool, gateway: Opti
         let address = if address == "host-gateway" { gateway.unwrap_or_default() } else { address };
         let _ = writeln!(text, "{}\t{name}", address.trim_matches(['[', ']']));
     }
+    text.push_str(&links::host_lines(links));
     if let Some(endpoint) = endpoint {
         let _ = writeln!(text, "{}\t{}", endpoint.ip, host_names(record));
     }

@@ -15,7 +15,7 @@ pub(crate) fn of_container(engine: &Engine, record: &Record, hostname: &str, sec
     }
     Ok(ProcessSpec {
         args: std::iter::once(record.path.clone()).chain(record.args.iter().cloned()).collect(),
-        env: env::of_container(record, hostname),
+        env: env::of_container(engine, record, hostname),
         cwd: super::mounts::clean(&config.working_dir),
         create_cwd: true,
         user: config.user.clone(),

@@ -99,6 +99,7 @@ impl Run {
         self.engine.volume_mount_events(container, true);
         self.engine.container_event(container, "start", &[]);
         self.engine.watch_health(container);
+        self.engine.tell_linked(container);
         self.engine.store_lazily(container, || ());
         if let Some(launch) = self.launch.take() {
             // Whoever started it may have gone away; the container runs all the same.
