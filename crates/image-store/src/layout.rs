@@ -109,10 +109,9 @@ pub(crate) fn index<'a>(images: impl Iterator<Item = (&'a Image, Vec<String>)>) 
     json(&Index { schema_version: 2, media_type: INDEX.to_owned(), manifests })
 }
 
-/// Writes the layout's documents at start.
-pub(crate) fn create(files: &Files, state: &State) -> Result<()> {
-    files.replace("oci-layout", MARKER)?;
-    files.replace("index.json", &whole_index(state))
+/// Says that the directory is an image layout.
+pub(crate) fn mark(files: &Files) -> Result<()> {
+    files.replace("oci-layout", MARKER)
 }
 
 /// The layout's documents that are not what they should be, and why.
@@ -129,7 +128,7 @@ pub(crate) fn stale(files: &Files, state: &State) -> Vec<(&'static str, &'static
     stale
 }
 
-/// Brings the index up to date. It is there for other programs and made from the database at every start, so a
+/// Brings the index up to date. It is there for other programs and made from the database after every start, so a
 /// failure is only logged.
 pub(crate) fn update(files: &Files, state: &State) {
     if let Err(e) = files.replace("index.json", &whole_index(state)) {

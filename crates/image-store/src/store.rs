@@ -81,8 +81,9 @@ impl ImageStore {
         let mut state = load(&db, records, detached)?;
         forget(&db, &mut state, &dropped)?;
         sweep(&files, &mut state, &recover::boot()?)?;
-        layout::create(&files, &state)?;
+        layout::mark(&files)?;
         let store = Self::new(files, db, limits, state, true);
+        store.inner.index_later();
         store.inner.sync_unsynced();
         Ok(store)
     }

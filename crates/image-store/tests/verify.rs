@@ -141,6 +141,7 @@ fn a_damaged_blob_is_mended_by_the_next_arrival() {
 fn what_dead_processes_left_is_told_and_left() {
     let bench = Bench::new();
     bench.import(&everything(), "x").unwrap();
+    bench.store.flush();
     let root = bench.dir.path().to_owned();
     fs::create_dir_all(root.join("layers/tmp-half/diff")).unwrap();
     fs::create_dir_all(root.join("layers").join("0".repeat(64)).join("diff")).unwrap();

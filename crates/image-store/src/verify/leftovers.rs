@@ -36,7 +36,8 @@ impl Verifier<'_> {
         let stale = layout::stale(&self.inner.files, &self.inner.read_state());
         for (name, what) in stale {
             if repair {
-                layout::create(&self.inner.files, &self.inner.read_state())?;
+                layout::mark(&self.inner.files)?;
+                layout::update(&self.inner.files, &self.inner.read_state());
             }
             self.leftover(format!("images/{name}"), what);
         }

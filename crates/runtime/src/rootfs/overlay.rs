@@ -117,6 +117,28 @@ mod tests {
         assert!(set_lower_at_once(&context, &too_many).unwrap_err().to_string().contains("older than 6.5"));
     }
 
+    /// Docker's limit was 128; the kernel's is 500, since layers can be appended one by one.
+    #[test]
+    fn hundreds_of_layers() {
+        let dir = tempfile::tempdir().unwrap();
+        let lower: Vec<PathBuf> = (0..400).map(|n| dir.path().join(format!("{n:0>64}"))).collect();
+        for (n, layer) in lower.iter().enumerate() {
+            std::fs::create_dir(layer).unwrap();
+            std::fs::write(layer.join(format!("from-{n}")), "").unwrap();
+        }
+        match mount(&lower, None) {
+            Ok(mount) => {
+                for n in 0..400 {
+                    assert!(
+                        rustix::fs::statat(&mount, format!("from-{n}"), rustix::fs::AtFlags::empty()).is_ok(),
+                        "{n}"
+                    );
+                }
+            }
+            Err(e) => assert!(e.to_string().contains("older than 6.5"), "{e}"),
+        }
+    }
+
     #[test]
     fn layers_are_stacked_topmost_first() {
         let dir = tempfile::tempdir().unwrap();
