@@ -1,7 +1,7 @@
 //! The members of an archive, spooled to disk, digested and, where they look like layers, extracted.
 
 use super::{
-    invalid,
+    Described, invalid,
     unpack::{Crew, Done, Job, Unpacked},
 };
 use crate::{
@@ -75,16 +75,25 @@ struct Reading<'r, 'scope, 'env> {
 }
 
 impl Spooled {
-    pub(super) fn read(store: &Arc<Inner>, body: &mut dyn Read, progress: &mut dyn FnMut(Progress)) -> Result<Self> {
+    /// Takes the archive in and has its images described by whoever knows its table.
+    pub(super) fn read(
+        store: &Arc<Inner>,
+        body: &mut dyn Read,
+        describe: impl FnOnce(&Self) -> Result<Vec<Described>>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Self, Vec<Described>)> {
         thread::scope(|scope| {
             let spooled = Self { store: store.clone(), members: HashMap::new(), lease: Lease::new(store) };
             let mut reading = Reading { spooled, crew: Crew::new(scope, store), attempts: 0, progress };
             reading.read(body)?;
+            let described = describe(&reading.spooled)?;
+            let layers = described.iter().flat_map(|image| &image.layers);
+            let wanted = layers.filter_map(|member| reading.spooled.follow(member).ok().map(<[u8]>::to_vec)).collect();
             let Reading { mut spooled, crew, .. } = reading;
-            for done in crew.finish() {
+            for done in crew.finish(wanted) {
                 spooled.note(done);
             }
-            Ok(spooled)
+            Ok((spooled, described))
         })
     }
 

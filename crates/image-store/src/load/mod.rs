@@ -59,23 +59,28 @@ impl ImageStore {
         platform: Option<&Platform>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Loaded>> {
-        let mut spooled = Spooled::read(&self.inner, body, progress)?;
-        let described = if spooled.contains(docker::TABLE.as_bytes()) {
-            docker::describe(&spooled, platform)?
-        } else if spooled.contains(oci::TABLE.as_bytes()) {
-            oci::describe(&spooled, platform)?
-        } else {
-            return Err(Error::invalid("invalid archive: it has neither manifest.json nor index.json"));
-        };
-        if described.len() > MAX_IMAGES {
-            return Err(invalid(format_args!("it has more than {MAX_IMAGES} images")));
-        }
+        let describe = |archive: &Spooled| describe(archive, platform);
+        let (mut spooled, described) = Spooled::read(&self.inner, body, describe, progress)?;
         let mut loaded = Vec::new();
         for image in described {
             loaded.push(Installer { store: self, spooled: &mut spooled, platform, progress }.install(image)?);
         }
         Ok(loaded)
     }
+}
+
+fn describe(archive: &Spooled, platform: Option<&Platform>) -> Result<Vec<Described>> {
+    let described = if archive.contains(docker::TABLE.as_bytes()) {
+        docker::describe(archive, platform)?
+    } else if archive.contains(oci::TABLE.as_bytes()) {
+        oci::describe(archive, platform)?
+    } else {
+        return Err(Error::invalid("invalid archive: it has neither manifest.json nor index.json"));
+    };
+    if described.len() > MAX_IMAGES {
+        return Err(invalid(format_args!("it has more than {MAX_IMAGES} images")));
+    }
+    Ok(described)
 }
 
 /// An error about the archive's contents.

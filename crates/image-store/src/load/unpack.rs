@@ -11,11 +11,12 @@ use crate::{
 };
 use gantry_model::{Digest, Error, Result};
 use std::{
+    collections::HashSet,
     fs::File,
     io::{self, Read},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
@@ -47,7 +48,7 @@ pub(super) struct Done {
 }
 
 /// Threads that extract compressed members while the next ones arrive. When it is dropped before its end, what is left
-/// to do is not done.
+/// to do is not done. They are slower than what fills the queue, so most of what turns out to be unwanted is not begun.
 pub(super) struct Crew<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     store: Arc<Inner>,
@@ -57,6 +58,7 @@ pub(super) struct Crew<'scope, 'env> {
     done: Sender<Done>,
     results: Receiver<Done>,
     stop: Stop,
+    wanted: Arc<OnceLock<HashSet<Vec<u8>>>>,
 }
 
 /// Set when it is dropped.
@@ -81,23 +83,31 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             done,
             results,
             stop: Stop(Arc::default()),
+            wanted: Arc::default(),
         }
     }
 
     pub(super) fn add(&mut self, job: Job) {
         if self.workers < PARALLEL {
             self.workers += 1;
-            let (store, queue, done, stop) =
-                (self.store.clone(), self.queue.clone(), self.done.clone(), self.stop.0.clone());
-            self.scope.spawn(move || work(&store, &queue, &done, &stop));
+            let (store, queue, done) = (self.store.clone(), self.queue.clone(), self.done.clone());
+            let (stop, wanted) = (self.stop.0.clone(), self.wanted.clone());
+            self.scope.spawn(move || {
+                let is_vain = |member: &Vec<u8>| {
+                    stop.load(Ordering::Relaxed) || wanted.get().is_some_and(|wanted| !wanted.contains(member))
+                };
+                work(&store, &queue, &done, &is_vain);
+            });
         }
         // The queue lives as long as this does.
         let _ = self.jobs.send(job);
     }
 
-    /// Waits for everything that was begun.
-    pub(super) fn finish(self) -> Vec<Done> {
-        let Self { jobs, done, results, stop, .. } = self;
+    /// Waits for the members that are wanted; an archive for several platforms has many that are not.
+    pub(super) fn finish(self, members: HashSet<Vec<u8>>) -> Vec<Done> {
+        let Self { jobs, done, results, stop, wanted, .. } = self;
+        // Nobody else sets it.
+        let _ = wanted.set(members);
         drop((jobs, done));
         let results = results.into_iter().collect();
         drop(stop);
@@ -105,14 +115,18 @@ impl<'scope, 'env> Crew<'scope, 'env> {
     }
 }
 
-fn work(store: &Inner, queue: &Mutex<Receiver<Job>>, done: &Sender<Done>, stop: &AtomicBool) {
+fn work(store: &Inner, queue: &Mutex<Receiver<Job>>, done: &Sender<Done>, is_vain: &dyn Fn(&Vec<u8>) -> bool) {
     loop {
         // One thread waits in the queue and the others for the lock; both end with the sender.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { member, file, blob }) = job else { return };
-        let result = File::open(file)
-            .map_err(Error::from)
-            .and_then(|file| unpack(store, &mut Stoppable { inner: file, stop }, &blob, &mut |_| ()));
+        if is_vain(&member) {
+            continue;
+        }
+        let result = File::open(file).map_err(Error::from).and_then(|file| {
+            let mut file = Stoppable { inner: file, stop: || is_vain(&member) };
+            unpack(store, &mut file, &blob, &mut |_| ())
+        });
         if done.send(Done { member, blob, result }).is_err() {
             return;
         }
@@ -133,15 +147,15 @@ pub(super) fn unpack(
     Ok(Unpacked { diff_id: layer.diff_id, size: layer.extracted.map_or(0, |e| e.size), directory })
 }
 
-struct Stoppable<'s, R> {
+struct Stoppable<R, S> {
     inner: R,
-    stop: &'s AtomicBool,
+    stop: S,
 }
 
-impl<R: Read> Read for Stoppable<'_, R> {
+impl<R: Read, S: Fn() -> bool> Read for Stoppable<R, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(io::Error::other("the load was given up"));
+        if (self.stop)() {
+            return Err(io::Error::other("nobody wants this layer"));
         }
         self.inner.read(buffer)
     }
