@@ -79,7 +79,7 @@ impl ImageStore {
     /// Stores a small blob.
     pub(crate) fn store_blob(&self, bytes: &[u8], lease: &mut Lease) -> Result<Digest> {
         let digest = Digest::sha256(Sha256::digest(bytes).into());
-        if !lease.use_blob(&digest) {
+        if !lease.use_sized_blob(&digest, bytes.len() as u64) {
             let mut temporary = self.inner.files.temporary_file()?;
             temporary.file().write_all(bytes)?;
             lease.add_blob(temporary, &digest)?;

@@ -133,6 +133,13 @@ fn a_damaged_blob_is_mended_by_the_next_arrival() {
     fs::remove_dir_all(bench.tree(&image.id)).unwrap();
     remote.arrive(&bench.store, "x").unwrap();
     assert!(verify(&bench).is_sound());
+    // So are the small ones.
+    for small in [image.id.digest(), &image.manifest] {
+        fs::write(bench.dir.path().join("images/blobs/sha256").join(small.hex()), "{}").unwrap();
+        assert!(!verify(&bench).is_sound());
+        remote.arrive(&bench.store, "x").unwrap();
+        assert!(verify(&bench).is_sound());
+    }
     let bench = bench.reopen();
     assert!(bench.tree(&image.id).join("dir/one").exists());
 }
