@@ -42,14 +42,14 @@ impl Engine {
         let container = self.find(&request.container)?;
         refuse_leaving(&container, "commit")?;
         // Whatever is wrong with the request is said before anything happens.
-        let name = if request.repo.is_empty() { None } else { import_name(&request.repo, &request.tag)? };
+        let names = names(&request)?;
         let record = container.read().clone();
         let config = image_config(&request, &record)?;
         self.detached(move |engine| async move {
             let pause = request.pause;
             let work = {
                 let (engine, container) = (engine.clone(), container.clone());
-                move || engine.commit_files(&container, &record, &request, name, config)
+                move || engine.commit_files(&container, &record, &request, names, config)
             };
             if !pause {
                 return blocking(work).await;
@@ -68,12 +68,11 @@ impl Engine {
         container: &Container,
         record: &Record,
         request: &CommitRequest,
-        name: Option<Reference>,
+        (name, reference): (Option<Reference>, String),
         config: ImageConfig,
     ) -> Result<String> {
         let layer = OwnLayer::open(self, container)?;
         let base: Digest = record.image.parse().map_err(|e| Error::internal(format!("{}: {e}", record.image)))?;
-        let shown = name.as_ref().map(Reference::familiar);
         let id = self.images.commit(CommitOptions {
             base: ImageId::new(base),
             upper: &layer.upper,
@@ -89,7 +88,6 @@ impl Engine {
             config,
         })?;
         let id = id.to_string();
-        let reference = shown.unwrap_or_default();
         if !reference.is_empty() {
             let labels = self.images.resolve(&id).ok().map(|image| image.document.config.labels.clone());
             self.image_event(&id, &reference, "tag", labels.as_ref());
@@ -98,6 +96,16 @@ impl Engine {
         self.container_event(container, "commit", &extra);
         Ok(id)
     }
+}
+
+/// The image's name, and how events say it: as it was asked for, without a default tag.
+fn names(request: &CommitRequest) -> Result<(Option<Reference>, String)> {
+    if request.repo.is_empty() {
+        return Ok((None, String::new()));
+    }
+    let asked = Reference::parse(&request.repo)?;
+    let asked = if request.tag.is_empty() { asked } else { asked.with_tag(&request.tag)? };
+    Ok((import_name(&request.repo, &request.tag)?, asked.familiar()))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -117,11 +125,14 @@ impl<'a> Frozen<'a> {
         if container.read().state.status != ContainerStatus::Running {
             return Ok(None);
         }
-        // Made first, so that a failure half-way is undone, too.
-        let frozen = Self { engine, container };
-        engine.cgroups.cgroup(&engine.cgroup_path(container)).freeze()?;
+        let cgroup = engine.cgroups.cgroup(&engine.cgroup_path(container));
+        if let Err(e) = cgroup.freeze() {
+            // Some processes may stand still already.
+            cgroup.thaw()?;
+            return Err(e.into());
+        }
         engine.container_event(container, "pause", &[]);
-        Ok(Some(frozen))
+        Ok(Some(Self { engine, container }))
     }
 }
 

@@ -6,10 +6,10 @@
 use super::path::Asked;
 use crate::Engine;
 use crate::container::Container;
-use crate::plan;
+use crate::{plan, procfs};
 use gantry_image_store::pack::Found;
+use gantry_model::Result;
 use gantry_model::error::Context;
-use gantry_model::{Error, Result};
 use gantry_runtime::spec::Mount;
 use gantry_runtime::view::{self, Origin, Wanted};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, readlinkat};
@@ -17,11 +17,14 @@ use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// As many links as Docker follows.
 const MAX_LINKS: usize = 255;
 /// How often a container may end or start while its view is made.
 const ATTEMPTS: usize = 5;
+
+const LOOKING: &str = "looking at the container's files";
 
 /// The files of a container.
 #[derive(Debug)]
@@ -41,21 +44,22 @@ impl View {
     }
 
     fn reading(engine: &Engine, container: &Container, with_binds: bool) -> Result<Self> {
-        for _ in 0..ATTEMPTS {
+        let mut attempts = 0..ATTEMPTS;
+        loop {
             let binds = if with_binds { binds(engine, container)? } else { Vec::new() };
-            let origin = match running(container) {
-                Some(origin) => origin,
-                None => Origin::Layers(layers(engine, container)),
+            let origin = running(container).unwrap_or_else(|| Origin::Layers(layers(engine, container)));
+            let error = match make(engine, container, origin.clone(), true, &binds) {
+                Err(e) if attempts.next().is_some() => e,
+                made => return made.context(LOOKING),
             };
-            match make(engine, container, origin, true, &binds) {
-                Err(e) if is_gone(&e) => settle(engine, container),
-                Err(e) if e.raw_os_error() == Some(Errno::ROFS.raw_os_error()) => {
+            match origin {
+                Origin::Running { .. } if !lives(&origin) => settle(engine, container),
+                Origin::Layers(_) if error.raw_os_error() == Some(Errno::ROFS.raw_os_error()) => {
                     make_targets(engine, container, &binds)?;
                 }
-                made => return made.context("looking at the container's files"),
+                _ => return Err(error).context(LOOKING),
             }
         }
-        Err(Error::conflict(format!("Container {} starts and ends all the time", container.id)))
     }
 
     /// With binds and volumes, for `work` to write to. A container that does not run is not started meanwhile.
@@ -64,7 +68,8 @@ impl View {
         container: &Container,
         mut work: impl FnMut(&Self) -> Result<T> + Send,
     ) -> Result<T> {
-        for _ in 0..ATTEMPTS {
+        let mut attempts = 0..ATTEMPTS;
+        loop {
             let binds = binds(engine, container)?;
             let readonly = container.read().host_config.readonly_rootfs;
             let place = engine.dirs(&container.id).merged();
@@ -73,18 +78,17 @@ impl View {
                 view::within(&wanted, |root| work(&Self { root: root.try_clone()? }))
             };
             if let Some(origin) = running(container) {
-                match within(origin) {
-                    Err(e) if is_gone(&e) => settle(engine, container),
-                    done => return done.context("looking at the container's files")?,
+                match within(origin.clone()) {
+                    Err(_) if !lives(&origin) && attempts.next().is_some() => settle(engine, container),
+                    done => return done.context(LOOKING)?,
                 }
                 continue;
             }
             let _verb = container.verbs.blocking_lock();
             if running(container).is_none() {
-                return within(writable(engine, container)).context("looking at the container's files")?;
+                return within(writable(engine, container)).context(LOOKING)?;
             }
         }
-        Err(Error::conflict(format!("Container {} starts and ends all the time", container.id)))
     }
 
     /// What a path asks for; a link at its end is not followed unless the path says so.
@@ -184,10 +188,11 @@ fn make_targets(engine: &Engine, container: &Container, binds: &[Mount]) -> Resu
     Ok(())
 }
 
-/// Its process ended, and the record does not say so yet.
-fn is_gone(error: &io::Error) -> bool {
-    let gone = [Errno::SRCH, Errno::NOENT].map(|e| Some(e.raw_os_error()));
-    gone.contains(&error.raw_os_error())
+/// Whether the process that the record names still has its files; a record is told of an end a moment later.
+fn lives(origin: &Origin) -> bool {
+    let Origin::Running { pid, start_time } = origin else { return false };
+    // A process that nobody has reaped yet has no namespaces any more.
+    Path::new(&format!("/proc/{pid}/ns/mnt")).exists() && procfs::start_time(*pid) == Some(*start_time)
 }
 
 fn settle(engine: &Engine, container: &Container) {
