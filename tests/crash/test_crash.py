@@ -239,3 +239,38 @@ def test_kill_of_a_shim(own_engine):
     assert container.state["Running"]
     container.remove(force=True)
     wait_until(lambda: cgroup_ids(engine) == set())
+
+
+@pytest.mark.differs(reference="20.10 leaves the container frozen")
+def test_kill_during_a_commit(own_engine):
+    """The container, frozen while its files are read, goes on; half an image is none."""
+    engine = own_engine("--live-restore")
+    container = engine.start_container("dd if=/dev/zero of=/big bs=1M count=200 2>/dev/null; echo made;"
+                                       "while :; do echo $((n=n+1)) > /next; mv /next /count; done")
+    container.wait_log("made")
+    wait_until(lambda: container.exec("cat /count")[0] == 0, what="the container's first count")
+    images = lambda: {image["Id"] for image in engine.api.get("/images/json", all=True, expect=200).json}
+    stored = lambda: {p.name for p in [*engine.data_root.glob("images/blobs/sha256/*"), *engine.data_root.glob("layers/*")]}
+    before, files_before = images(), stored()
+    for delay in (0.02, 0.1, 0.3, 0.8):
+        def commit():
+            try:
+                Client(engine.socket, "1.41").request("POST", "/commit", container=container.id, repo="half", timeout=60)
+            except (OSError, ValueError):
+                pass  # The daemon is dead.
+        client = threading.Thread(target=commit)
+        client.start()
+        time.sleep(delay)
+        engine.kill()
+        client.join()
+        engine.start()
+        count = container.exec("cat /count")[1]
+        wait_until(lambda: container.exec("cat /count")[1] != count, what="the container going on")
+        for image in images() - before:
+            # It was complete; then it is usable.
+            engine.api.delete(f"/images/{image}", force=True, expect=200)
+    assert images() == before
+    if not engine.is_reference:
+        assert stored() == files_before
+    engine.api.request("POST", "/commit", container=container.id, repo="whole", expect=201)
+    assert engine.output("test -s /count && echo fine", image="whole") == "fine\n"

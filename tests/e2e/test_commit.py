@@ -148,7 +148,7 @@ def test_events_and_the_pause(engine, pause):
     paused = pause is not False
     assert [e["Action"] for e in found] == (["pause"] if paused else []) + ["tag", "commit"] + (["unpause"] if paused else [])
     attributes = found[2 if paused else 1]["Actor"]["Attributes"]
-    assert {k: attributes[k] for k in ("comment", "imageID", "imageRef")} == {"comment": "c", "imageID": image, "imageRef": "paused:latest"}
+    assert {k: attributes[k] for k in ("comment", "imageID", "imageRef")} == {"comment": "c", "imageID": image, "imageRef": "paused"}
     assert container.state["Status"] == "running"
     count = lambda: container.exec("cat /count")[1]
     before = count()

@@ -227,16 +227,16 @@ def test_parents_that_an_archive_leaves_out_are_made(box):
 
 
 def test_all_kinds_of_entries(box):
-    archive = TarBuilder().add("f", "data", mode=0o4755, uid=1, gid=2)
-    archive.add("h", kind=tarfile.LNKTYPE, link="f", mode=0o4755, uid=1, gid=2)
+    archive = TarBuilder().add("f", "data", mode=0o750, uid=1, gid=2).add("su", "", mode=0o4755, uid=1, gid=2)
+    archive.add("h", kind=tarfile.LNKTYPE, link="f", mode=0o750, uid=1, gid=2)
     archive.symlink("s", "/etc/passwd", uid=3, gid=4).add("p", kind=tarfile.FIFOTYPE)
     archive.add("c", kind=tarfile.CHRTYPE, devmajor=1, devminor=5).add(".wh.f", "").add(".wh..wh..opq", "")
     archive.dir("dir", mode=0o2711, uid=5, gid=6, mtime=1500000000).add("dir/in", "x").add("n" * 150, "long")
     put(box, "/w/d/e", archive.bytes())
-    out = box.exec("cd /w/d/e; stat -c '%n %a %u %g %h %F %Y' f s p c dir; cat h; readlink s; ls -A | wc -l; head -c 1 c | od -An -tx1")[1]
+    out = box.exec("cd /w/d/e; stat -c '%n %a %u %g %h %F %Y' f su s p c dir; cat h; readlink s; ls -A | wc -l; head -c 1 c | od -An -tx1")[1]
     assert out.splitlines() == [
-        "f 4755 1 2 2 regular file 1700000000", "s 777 3 4 1 symbolic link 1700000000", "p 644 0 0 1 fifo 1700000000",
-        "c 644 0 0 1 character special file 1700000000", "dir 2711 5 6 2 directory 1500000000", "data/etc/passwd", "9", " 00"]
+        "f 750 1 2 2 regular file 1700000000", "su 4755 1 2 1 regular empty file 1700000000", "s 777 3 4 1 symbolic link 1700000000", "p 644 0 0 1 fifo 1700000000",
+        "c 644 0 0 1 character special file 1700000000", "dir 2711 5 6 2 directory 1500000000", "data/etc/passwd", "10", " 00"]
 
 
 def test_the_directory_itself_stays_as_it_is(box):
