@@ -48,9 +48,9 @@ impl Job {
             // Bytes of an earlier fetch were wrong. They are gone now; what comes anew is judged on its own.
             Err(ExtractFailure::Damaged { resumed: true, error }) => {
                 tracing::warn!("layer {}: fetched from the beginning: {error}", self.wanted.blob);
-                self.round(&held).await.map_err(into_error)
+                self.round(&held).await.map_err(|failure| self.error(failure))
             }
-            other => other.map_err(into_error),
+            other => other.map_err(|failure| self.error(failure)),
         }
     }
 
@@ -120,6 +120,15 @@ impl Job {
         }
     }
 
+    /// Wrong bytes fail in the decoder before the digest can tell; the client learns what is wrong all the same.
+    fn error(&self, failure: ExtractFailure) -> Error {
+        let why = format!("filesystem layer verification failed for digest {}", self.wanted.blob);
+        match failure {
+            ExtractFailure::Damaged { error, .. } if !error.message().starts_with(&why) => error.context(why),
+            ExtractFailure::Damaged { error, .. } | ExtractFailure::Failed(error) => error,
+        }
+    }
+
     /// Waits for a turn, and says so if it takes.
     async fn turn(&self, semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
         if let Ok(turn) = semaphore.clone().try_acquire_owned() {
@@ -143,10 +152,4 @@ impl Job {
 
 fn joined<T>(outcome: Result<Result<T, ExtractFailure>, tokio::task::JoinError>) -> Result<T, ExtractFailure> {
     outcome.unwrap_or_else(|e| Err(ExtractFailure::Failed(Error::internal(format!("unpacking broke off: {e}")))))
-}
-
-fn into_error(failure: ExtractFailure) -> Error {
-    match failure {
-        ExtractFailure::Damaged { error, .. } | ExtractFailure::Failed(error) => error,
-    }
 }

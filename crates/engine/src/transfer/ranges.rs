@@ -16,9 +16,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// From so many missing bytes on, more than one connection is used.
-const LARGE: u64 = 32 << 20;
+const LARGE: u64 = 16 << 20;
 /// What a connection fetches at a time then.
-const PIECE: u64 = 16 << 20;
+const PIECE: u64 = 8 << 20;
 /// Connections for a layer, at most.
 const CONNECTIONS: usize = 3;
 /// Bytes that are collected before they are written, and so what a connection holds in memory.

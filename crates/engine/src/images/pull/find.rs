@@ -26,6 +26,15 @@ pub(super) struct Found {
 #[derive(Deserialize)]
 struct Head {
     config: Config,
+    #[serde(default)]
+    layers: Vec<Layer>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Layer {
+    #[serde(default)]
+    media_type: String,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +90,7 @@ impl Pull {
         let head: Head = serde_json::from_slice(&manifest)
             .map_err(|e| Error::invalid(format!("the registry's manifest is not valid: {e}")))?;
         media::check_config(&head.config.media_type)?;
+        head.layers.iter().try_for_each(|layer| media::check_layer(&layer.media_type))?;
         let document = self.document(&head.config).await?;
         Ok(Incoming { manifest, media_type, document, index })
     }

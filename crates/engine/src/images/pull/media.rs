@@ -31,11 +31,20 @@ const CONFIGS: &[&str] = &[
     "",
 ];
 
+/// What layers are called, before what says how they are compressed.
+const LAYERS: &[&str] = &[
+    "application/vnd.docker.image.rootfs.diff.tar",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar",
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+];
+const SUFFIXES: &[&str] = &["", ".gzip", ".zstd", "+gzip", "+zstd", "+bzip2", "+xz"];
+
 /// The parts of a document that tell what it is.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Shape {
-    #[serde(default)]
+    schema_version: Option<serde_json::Value>,
     media_type: Option<String>,
     config: Option<IgnoredAny>,
     layers: Option<IgnoredAny>,
@@ -53,11 +62,14 @@ pub(in crate::images) fn classify(content_type: &str, bytes: &[u8]) -> Result<(S
         "" | "application/json" | "text/plain" | "application/octet-stream" => stated.clone(),
         _ => essence,
     };
-    if is_schema_1(&media_type) || shape.fs_layers.is_some() {
+    if is_schema_1(&media_type) || shape.fs_layers.is_some() || shape.schema_version.as_ref().is_some_and(|v| v == 1) {
         return Err(Error::invalid(
             "the image has a manifest of version 2, schema 1, which is not supported any more: push it again with a \
              current tool",
         ));
+    }
+    if shape.schema_version.as_ref().is_some_and(|version| version != 2) {
+        return Err(Error::invalid("unsupported manifest schema version"));
     }
     let kind = if MANIFESTS.contains(&media_type.as_str()) {
         Kind::Manifest
@@ -83,6 +95,16 @@ pub(super) fn check_config(media_type: &str) -> Result<()> {
     }
     let class = if media_type == "application/vnd.docker.plugin.v1+json" { "plugin" } else { "unknown" };
     Err(Error::invalid(format!("Encountered remote {media_type:?}({class}) when fetching")))
+}
+
+/// Refuses layers that no image has: encrypted ones, or files of other kinds.
+pub(super) fn check_layer(media_type: &str) -> Result<()> {
+    let known = LAYERS.iter().any(|family| media_type.strip_prefix(family).is_some_and(|c| SUFFIXES.contains(&c)));
+    // Old builders left the type out.
+    if known || media_type.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("unsupported layer media type {media_type:?}")))
 }
 
 fn is_schema_1(media_type: &str) -> bool {
@@ -122,6 +144,14 @@ mod tests {
         assert!(error("application/vnd.docker.distribution.manifest.v1+prettyjws", "{}").contains("schema 1"));
         assert_eq!(error("image/png", "{}"), "unsupported manifest media type \"image/png\"");
         assert!(error(DOCKER, "[]").contains("not a JSON object"));
+        assert!(error(DOCKER, r#"{"schemaVersion":3,"config":{}}"#).contains("schema version"));
+        assert!(error(DOCKER, r#"{"schemaVersion":1}"#).contains("schema 1"));
+        let layer = |text: &str| check_layer(text).is_ok();
+        assert!(layer("application/vnd.docker.image.rootfs.diff.tar.gzip") && layer(""));
+        assert!(
+            layer("application/vnd.oci.image.layer.v1.tar+zstd") && layer("application/vnd.oci.image.layer.v1.tar")
+        );
+        assert!(!layer("application/vnd.oci.image.layer.v1.tar+gzip+encrypted") && !layer("text/plain"));
         let helm = "application/vnd.cncf.helm.config.v1+json";
         let refused = check_config(helm).unwrap_err().to_string();
         assert_eq!(refused, format!("Encountered remote \"{helm}\"(unknown) when fetching"));

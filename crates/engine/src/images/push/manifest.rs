@@ -5,8 +5,14 @@ use gantry_image_store::StoredManifest;
 use gantry_model::{Error, Result};
 use serde_json::Value;
 
+const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+const OCI_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
 /// Media type and bytes. The stored manifest, to the byte, if its layers are pushed as they are stored: digests survive
-/// that way. Where a layer was compressed for the way, its entry says so.
+/// that way. If layers were compressed for the way, it is another manifest anyhow, and becomes one of Docker's kind,
+/// as dockerd makes them: older registries know no other. zstd has no name there, so such an image stays OCI's.
 pub(super) fn with_layers(stored: &StoredManifest, sent: &[Sent]) -> Result<(String, Vec<u8>)> {
     if sent.iter().zip(&stored.layers).all(|(sent, layer)| sent.digest == layer.digest) {
         return Ok((stored.media_type.clone(), stored.bytes.clone()));
@@ -16,20 +22,22 @@ pub(super) fn with_layers(stored: &StoredManifest, sent: &[Sent]) -> Result<(Str
     let entries = manifest.get_mut("layers").and_then(Value::as_array_mut);
     let entries = entries.ok_or_else(|| Error::internal("the stored manifest has no layers"))?;
     for (entry, sent) in entries.iter_mut().zip(sent).filter(|(entry, sent)| entry["digest"] != sent.digest.as_str()) {
-        entry["mediaType"] = gzipped(entry["mediaType"].as_str().unwrap_or_default()).into();
+        entry["mediaType"] = OCI_GZIP.into();
         entry["digest"] = sent.digest.as_str().into();
         entry["size"] = sent.size.into();
     }
-    Ok((stored.media_type.clone(), serde_json::to_vec(&manifest).map_err(invalid)?))
-}
-
-/// The media type of the same layer, compressed.
-fn gzipped(media_type: &str) -> &'static str {
-    if media_type.starts_with("application/vnd.docker.") {
-        "application/vnd.docker.image.rootfs.diff.tar.gzip"
+    let gzip = |entry: &Value| entry["mediaType"].as_str().is_some_and(|t| t == OCI_GZIP || t == DOCKER_LAYER);
+    let media_type = if entries.iter().all(gzip) {
+        for entry in entries {
+            entry["mediaType"] = DOCKER_LAYER.into();
+        }
+        manifest["config"]["mediaType"] = DOCKER_CONFIG.into();
+        manifest["mediaType"] = DOCKER.into();
+        DOCKER.to_owned()
     } else {
-        "application/vnd.oci.image.layer.v1.tar+gzip"
-    }
+        stored.media_type.clone()
+    };
+    Ok((media_type, serde_json::to_vec(&manifest).map_err(invalid)?))
 }
 
 #[cfg(test)]
@@ -47,7 +55,7 @@ mod tests {
         };
         let layers = vec![layer(1, "tar+zstd"), layer(2, "tar")];
         let entry = |l: &ManifestBlob| serde_json::json!({"mediaType": l.media_type, "digest": l.digest, "size": l.size, "annotations": {"a": "b"}});
-        let text = serde_json::json!({"schemaVersion": 2, "layers": layers.iter().map(entry).collect::<Vec<_>>()});
+        let text = serde_json::json!({"schemaVersion": 2, "config": {}, "layers": layers.iter().map(entry).collect::<Vec<_>>()});
         let bytes = format!(" {text}").into_bytes();
         let config = layer(3, "x");
         let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
@@ -55,8 +63,9 @@ mod tests {
         let sent = |n: u8, size| Sent { digest: digest(n), size };
 
         assert_eq!(with_layers(&stored, &[sent(1, 10), sent(2, 10)]).unwrap().1, stored.bytes);
-        let (_, changed) = with_layers(&stored, &[sent(1, 10), sent(4, 5)]).unwrap();
+        let (media_type, changed) = with_layers(&stored, &[sent(1, 10), sent(4, 5)]).unwrap();
         let changed: Value = serde_json::from_slice(&changed).unwrap();
+        assert_eq!(media_type, stored.media_type);
         assert_eq!(changed["layers"][0], text["layers"][0]);
         assert_eq!(changed["layers"][1]["mediaType"], "application/vnd.oci.image.layer.v1.tar+gzip");
         assert_eq!(changed["layers"][1]["digest"], digest(4).as_str());
