@@ -102,7 +102,7 @@ impl UploadSession {
         call.headers.insert(header::CONTENT_LENGTH, size.into());
         let sent = Arc::new(AtomicU64::new(0));
         if size > 0 {
-            call.payload = payload(body, size, sent.clone());
+            call.payload = payload(body, sent.clone());
         }
         call.sent = Some(sent);
         let answer = session.exchange(place, call).await?;
@@ -114,13 +114,12 @@ impl UploadSession {
     }
 }
 
-/// A body of exactly `size` bytes, or an error.
-fn payload(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static, size: u64, sent: Arc<AtomicU64>) -> Payload {
+/// A body whose progress can be watched. One of another length than announced is cut off or never complete; the
+/// registry refuses both.
+fn payload(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static, sent: Arc<AtomicU64>) -> Payload {
     let frames = body.map(move |bytes| {
-        let bytes = bytes?;
-        if sent.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64 > size {
-            return Err(SourceFailed(io::Error::other("the blob is longer than it was announced to be")));
-        }
+        let bytes = bytes.map_err(SourceFailed)?;
+        sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(Frame::data(bytes))
     });
     StreamBody::new(frames).boxed_unsync()

@@ -31,6 +31,9 @@ pub enum Failure {
     /// TLS did not come to terms.
     #[error("tls: {0}")]
     Tls(String),
+    /// The other side gave up on TLS.
+    #[error("remote error: tls: {0}")]
+    TlsAlert(String),
     /// The certificates for this registry cannot be used.
     #[error("{0}")]
     CertsDir(String),
@@ -53,7 +56,12 @@ impl Failure {
     pub(crate) fn before_any_answer(&self) -> bool {
         matches!(
             self,
-            Self::Connect { .. } | Self::ConnectTimeout(_) | Self::NotTls | Self::Certificate(_) | Self::Tls(_)
+            Self::Connect { .. }
+                | Self::ConnectTimeout(_)
+                | Self::NotTls
+                | Self::Certificate(_)
+                | Self::Tls(_)
+                | Self::TlsAlert(_)
         )
     }
 
@@ -72,11 +80,25 @@ impl Failure {
         Self::Connect { address, why: go_words(e) }
     }
 
+    /// What TLS says besides certificates. The other side's view of ours comes with the first answer only.
+    pub(crate) fn tls(e: &rustls::Error) -> Self {
+        match e {
+            rustls::Error::AlertReceived(alert) => Self::TlsAlert(spaced(&format!("{alert:?}"))),
+            rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+                Self::Tls("first record does not look like a TLS handshake".to_owned())
+            }
+            e => Self::Tls(e.to_string()),
+        }
+    }
+
     /// Reads what hyper made of it.
     pub(crate) fn from_hyper(e: &hyper::Error) -> Self {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(e);
         while let Some(error) = cause {
             if let Some(io) = error.downcast_ref::<io::Error>() {
+                if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                    return Self::tls(tls);
+                }
                 return match io.kind() {
                     io::ErrorKind::UnexpectedEof => Self::Lost("unexpected EOF".to_owned()),
                     _ => Self::Lost(go_words(io)),
@@ -100,6 +122,18 @@ impl Failure {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct SourceFailed(#[from] pub(crate) io::Error);
+
+/// `CertificateRequired` is `certificate required`.
+fn spaced(name: &str) -> String {
+    let mut words = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(c.to_ascii_lowercase());
+    }
+    words
+}
 
 /// `Connection refused (os error 111)` is `connection refused` in Go.
 fn go_words(e: &io::Error) -> String {

@@ -133,7 +133,7 @@ fn explain(e: &io::Error, origin: &Origin) -> Failure {
         };
     };
     let rustls::Error::InvalidCertificate(certificate) = error else {
-        return Failure::Tls(error.to_string());
+        return Failure::tls(error);
     };
     let seconds = |time: &rustls_pki_types::UnixTime| {
         let time = i64::try_from(time.as_secs()).ok().and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
