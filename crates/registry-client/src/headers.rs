@@ -1,4 +1,4 @@
-//! The headers that registries say more with than a word. Public for the fuzzer only.
+//! The headers that registries say more with than a word. Compiled into a fuzz target as it is.
 
 use http::{HeaderMap, HeaderName};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,15 +10,15 @@ const MAX_PARAMETERS: usize = 32;
 
 /// One way in which a server wants to be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Challenge {
+pub(crate) struct Challenge {
     /// The scheme, in lower case.
-    pub scheme: String,
+    pub(crate) scheme: String,
     parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
     /// A parameter by its name in lower case; empty if it is not there.
-    pub fn parameter(&self, name: &str) -> &str {
+    pub(crate) fn parameter(&self, name: &str) -> &str {
         self.parameters.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
     }
 }
@@ -30,7 +30,7 @@ pub(crate) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
 }
 
 /// Reads one `WWW-Authenticate` (RFC 9110, 11.6.1). What cannot be read is left out.
-pub fn parse_challenges(text: &str) -> Vec<Challenge> {
+pub(crate) fn parse_challenges(text: &str) -> Vec<Challenge> {
     let mut found: Vec<Challenge> = Vec::new();
     let mut cursor = Cursor(text);
     loop {
@@ -56,7 +56,7 @@ pub fn parse_challenges(text: &str) -> Vec<Challenge> {
 }
 
 /// The URL that a `Link` header calls the next (RFC 8288).
-pub fn next_link(text: &str) -> Option<&str> {
+pub(crate) fn next_link(text: &str) -> Option<&str> {
     let mut rest = text;
     while let Some((_, after)) = rest.split_once('<') {
         let (url, parameters) = after.split_once('>')?;
@@ -80,15 +80,15 @@ pub fn next_link(text: &str) -> Option<&str> {
 
 /// What a `Content-Range` says: the first and last byte, and the size of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ContentRange {
+pub(crate) struct ContentRange {
     /// The first and the last byte; not there in the answer to a range that cannot be had.
-    pub range: Option<(u64, u64)>,
+    pub(crate) range: Option<(u64, u64)>,
     /// The size of the whole, if it is known.
-    pub total: Option<u64>,
+    pub(crate) total: Option<u64>,
 }
 
 /// Reads a `Content-Range` in bytes that makes sense.
-pub fn content_range(text: &str) -> Option<ContentRange> {
+pub(crate) fn content_range(text: &str) -> Option<ContentRange> {
     let (unit, rest) = text.trim().split_once(' ')?;
     let (range, total) = rest.trim().split_once('/')?;
     if !unit.eq_ignore_ascii_case("bytes") {
@@ -113,7 +113,7 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     parse_retry_after(headers.get(HeaderName::from_static("retry-after"))?.to_str().ok()?, now)
 }
 
-fn parse_retry_after(text: &str, now: Duration) -> Option<Duration> {
+pub(crate) fn parse_retry_after(text: &str, now: Duration) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<u32>() {
         return Some(Duration::from_secs(seconds.into()));

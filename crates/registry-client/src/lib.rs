@@ -9,8 +9,7 @@ mod blob;
 mod client;
 mod config;
 mod error;
-#[doc(hidden)]
-pub mod headers;
+mod headers;
 mod login;
 mod manifest;
 mod refuse;

@@ -135,12 +135,16 @@ impl Session {
             return false;
         };
         let place = &self.places[index];
+        // A registry that was reached without TLS once may have learnt it. Servers with TLS answer plain HTTP with
+        // 400, or hang up.
+        let was_plain = next.base.origin.https && !place.mirror && !place.base.origin.https;
         match result {
+            Ok(answer) if was_plain => answer.status == StatusCode::BAD_REQUEST,
+            Err(Error::NoAnswer { .. }) if was_plain && !place.answered.load(Ordering::Relaxed) => true,
             Ok(answer) => place.mirror && !answer.status.is_success(),
             Err(_) if place.mirror => true,
             Err(Error::NoAnswer { failure, .. }) if !place.answered.load(Ordering::Relaxed) => {
-                failure.before_any_answer()
-                    && (next.base.origin.https || self.transport.may_be_plain(&next.base.origin).await)
+                failure.before_any_answer() && self.transport.may_be_plain(&next.base.origin).await
             }
             Err(_) => false,
         }

@@ -124,6 +124,37 @@ async fn one_connection_serves_many_requests() {
 }
 
 #[tokio::test]
+async fn a_registry_without_tls_is_remembered_until_it_changes() {
+    let client = Client::new(Config::default());
+    let broken = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (connections, switch) = (std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)), broken.clone());
+    let counter = connections.clone();
+    let server = Server::over(
+        move |tcp| {
+            counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            async { Some(tcp) }
+        },
+        move |_| {
+            let status = if switch.load(std::sync::atomic::Ordering::SeqCst) { 400 } else { 200 };
+            reply(status, &[("connection", "close")], BLOB)
+        },
+    )
+    .await;
+    let ask = || async {
+        let nobody = Credentials::default();
+        let repository = client.repository(&server.reference(), &nobody, Access::Pull).unwrap();
+        let result = repository.blob(&digest(BLOB), 0, None).await.map(drop);
+        (result, connections.swap(0, std::sync::atomic::Ordering::SeqCst))
+    };
+    assert!(matches!(ask().await, (Ok(()), 2)), "with TLS first");
+    assert!(matches!(ask().await, (Ok(()), 1)), "then at once without");
+    // What a server with TLS answers to plain HTTP.
+    broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    let (result, tried) = ask().await;
+    assert!(result.unwrap_err().to_string().starts_with("Get \"https://") && tried == 2);
+}
+
+#[tokio::test]
 async fn tags_of_all_pages() {
     let server = Server::new(|seen| match seen.target.as_str() {
         "/v2/a/b/tags/list" => reply(
@@ -156,6 +187,7 @@ async fn uploads() {
         let upload = repository.start_upload().await.unwrap();
         upload.send(&digest(BLOB), BLOB.len() as u64, pieces(BLOB)).await.unwrap();
         let seen = server.seen();
+        assert_eq!(seen[0].header(header::CONTENT_LENGTH), "0", "some servers insist on a length");
         let put = seen.last().unwrap();
         let digest = digest(BLOB).to_string().replace(':', "%3A");
         assert_eq!(put.target, format!("/v2/a/b/blobs/uploads/1?state=s&digest={digest}"));

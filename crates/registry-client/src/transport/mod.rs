@@ -21,10 +21,9 @@ use crate::Config;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
-use hyper::client::conn::http1;
+use hyper::{body::Body as _, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use std::{
-    io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -143,6 +142,7 @@ impl Transport {
         let origin = &call.url.origin;
         let proxy = self.dialler.proxies.on_the_way_to(origin).filter(|_| !origin.https);
         let uri = if proxy.is_some() { format!("{origin}{}", call.url.target) } else { call.url.target.clone() };
+        let (empty, method) = (call.payload.is_end_stream(), call.method.clone());
         let mut request = Request::new(call.payload);
         *request.method_mut() = call.method;
         *request.uri_mut() = Uri::try_from(uri).map_err(|e| invalid(e.into()))?;
@@ -151,6 +151,10 @@ impl Transport {
         let host = HeaderValue::try_from(origin.authority()).map_err(|e| invalid(e.into()))?;
         headers.insert(header::HOST, host);
         headers.insert(header::USER_AGENT, self.dialler.user_agent.clone());
+        // Without a body hyper sends no length, and some servers answer that with 411.
+        if empty && matches!(method, Method::POST | Method::PUT) {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.clone()) {
             headers.insert(header::PROXY_AUTHORIZATION, authorization);
         }
@@ -203,10 +207,4 @@ fn http1() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.max_buf_size(READ_BUFFER).max_header_size(MAX_HEADERS);
     builder
-}
-
-impl From<io::Error> for Failure {
-    fn from(e: io::Error) -> Self {
-        Self::Lost(e.to_string())
-    }
 }

@@ -33,14 +33,15 @@ type Key = (String, bool);
 pub(super) struct Tls {
     certs_dirs: Vec<PathBuf>,
     provider: Arc<CryptoProvider>,
-    system: OnceLock<Vec<CertificateDer<'static>>>,
+    /// For all hosts without authorities of their own: the public ones take 200 kB.
+    public: OnceLock<Arc<Believer>>,
     configs: Mutex<HashMap<Key, (roots::Fingerprint, Arc<ClientConfig>)>>,
 }
 
 impl Tls {
     pub(super) fn new(certs_dirs: Vec<PathBuf>) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        Self { certs_dirs, provider, system: OnceLock::new(), configs: Mutex::default() }
+        Self { certs_dirs, provider, public: OnceLock::new(), configs: Mutex::default() }
     }
 
     /// Shakes hands over `io` with `origin`, whose certificate has to be good unless `insecure`.
@@ -103,9 +104,7 @@ impl Tls {
         let builder = if insecure {
             builder.with_custom_certificate_verifier(Arc::new(Gullible(self.provider.clone())))
         } else {
-            let mut believed = self.system.get_or_init(roots::system).clone();
-            believed.extend(own.authorities);
-            builder.with_custom_certificate_verifier(Arc::new(Believer::new(believed, self.provider.clone())))
+            builder.with_custom_certificate_verifier(self.believer(own.authorities))
         };
         let mut config = match own.client {
             Some((chain, key)) => {
@@ -115,6 +114,18 @@ impl Tls {
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
+    }
+}
+
+impl Tls {
+    /// Who believes the system's authorities and a host's own.
+    fn believer(&self, mut own: Vec<CertificateDer<'static>>) -> Arc<Believer> {
+        if own.is_empty() {
+            let public = || Arc::new(Believer::new(roots::system(), self.provider.clone()));
+            return self.public.get_or_init(public).clone();
+        }
+        own.extend(roots::system());
+        Arc::new(Believer::new(own, self.provider.clone()))
     }
 }
 
