@@ -17,9 +17,11 @@ import time
 from pathlib import Path
 
 import payload
+import registry
 import report
 import rows
 import runtimes
+import transfers
 from engines import Engine
 
 HERE = Path(__file__).resolve().parent
@@ -37,6 +39,10 @@ GROUPS = {
     "crowd": [(3, rows.crowd, None)],
     "logs": [(3, rows.logs, None)],
     "archives": [(3, rows.archives, None)],
+    "pull": [(3, transfers.pull, "pull"), (20, transfers.pull_here, "pull_here")],
+    "push": [(3, transfers.push, "push"), (3, transfers.push_made, "push_made")],
+    "images": [(20, transfers.image_list, "image_list")],
+    "large": [(1, transfers.large_pull, None)],
 }
 
 
@@ -46,6 +52,7 @@ def arguments():
     parser.add_argument("--engines", default="gantry,dockerd", help="which of gantry and dockerd")
     parser.add_argument("--only", default=",".join(GROUPS), help="groups, comma separated: " + ", ".join(GROUPS))
     parser.add_argument("--rounds", type=int, help="rounds of what takes milliseconds, instead of 20")
+    parser.add_argument("--large", type=float, default=2, help="gigabytes of the large image whose pull shows the memory")
     parser.add_argument("--crowd", type=int, default=100, help="containers that run at once")
     parser.add_argument("--place", default="/var/lib",
                         help="where engines keep their state (a file system that overlayfs can stack on)")
@@ -63,12 +70,57 @@ class Context:
         self._place = place
         self._big_tar = None
         self._residents = {}
+        self._layout = self._large = self._thousand = None
+        self._registries = {}
+        self._filled = set()
+        self.large_bytes = int(options.large * 1e9)
+        self.with_thousand = set()
+        self.floor = lambda key, seconds: None
 
     @property
     def big_tar(self):
         if self._big_tar is None:
             self._big_tar = payload.archive(self._place, ARCHIVE_BYTES)
         return self._big_tar
+
+    @property
+    def layout(self):
+        """The image of the pull rows."""
+        if self._layout is None:
+            self._layout = registry.eight_layers(self._place, ARCHIVE_BYTES)
+        return self._layout
+
+    @property
+    def thousand_tar(self):
+        if self._thousand is None:
+            self._thousand = transfers.thousand(self._place)
+        return self._thousand
+
+    def registry(self, engine, port=registry.PORT):
+        """The engine's registry; all on the same port share their storage."""
+        if (engine.name, port) not in self._registries:
+            self._registries[engine.name, port] = registry.Registry(engine, port, f"{self._place}/registry-{port}")
+        return self._registries[engine.name, port]
+
+    def other_registry(self, engine):
+        return self.registry(engine, registry.OTHER_PORT)
+
+    def _fill(self, engine, name, layout):
+        self.registry(engine)
+        if name not in self._filled:
+            layout().push(engine, name)
+            self._filled.add(name)
+
+    def image(self, engine):
+        """Sees to it that the registry has the image of the pull rows."""
+        self._fill(engine, registry.NAME, lambda: self.layout)
+
+    def large_image(self, engine):
+        self._fill(engine, registry.LARGE_NAME, lambda: registry.large(self._place, self.large_bytes))
+
+    def stop(self):
+        for one in self._registries.values():
+            one.stop()
 
     def resident(self, engine):
         """A container that runs all the time, for exec."""
@@ -105,10 +157,11 @@ def measure(options, context, engines, bare, found):
                     values = row(engine, context)
                     if number > 0:
                         note(found, engine.name, values if key is None else {key: values})
-                for runtime in bare:
-                    works = {"cycle_none": runtime.cycle, "exec": runtime.exec}.get(key)
-                    if works is not None and number > 0:
-                        note(found, runtime.name, {key: works()})
+                for other in bare:
+                    if key in other.rows and number > 0:
+                        seconds = other.rows[key]()
+                        if seconds is not None:
+                            note(found, other.name, {key: seconds})
 
 
 def note(found, name, values):
@@ -135,14 +188,20 @@ def main():
     if os.geteuid() != 0:
         sys.exit("engines need root: run this as root")
     place = tempfile.mkdtemp(prefix="gantry-bench-", dir=options.place)
-    found, engines, bare = report.rows(), [], []
+    found, engines, bare, context = report.rows(), [], [], None
     try:
         print(f"Linux {platform.release()}, {os.cpu_count()} cores; engines: {options.engines}", flush=True)
         image = payload.root_file_system(place)
         start_engines(options, place, image, found, engines)
+        context = Context(options, place)
+        context.floor = lambda key, seconds: note(found, "tools", {key: seconds})
         bare = runtimes.available(image, place)
-        measure(options, Context(options, place), engines, bare, found)
+        if "pull" in options.only.split(","):
+            bare += [*registry.peers(engines[0], place), transfers.Tools(context, place)]
+        measure(options, context, engines, bare, found)
     finally:
+        if context is not None:
+            context.stop()
         for one in [*engines, *bare]:
             one.stop()
         shutil.rmtree(place, ignore_errors=True)

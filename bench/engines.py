@@ -24,6 +24,7 @@ class Engine:
             "--config-file", config, "-H", f"unix://{self.socket}", "--data-root", f"{self.dir}/data", "--exec-root", f"{self.dir}/exec",
             "--pidfile", f"{self.dir}/pid", "--cgroup-parent", self._cgroup(),
         ]
+        self.strangers = set()  # processes beside it that are not its own
         self._log = open(f"{self.dir}/log", "wb")
         # Bridges and firewall rules stay in a network namespace of their own, mounts go with a mount namespace.
         inside = 'ip link set lo up; exec "$@"'
@@ -61,7 +62,7 @@ class Engine:
     def _processes(self):
         """Daemon, helpers and per-container parents: what shares the daemon's network and pid namespaces."""
         ours = namespaces(self.process.pid)
-        return [pid for pid in pids() if ours is not None and namespaces(pid) == ours]
+        return [pid for pid in pids() if ours is not None and pid not in self.strangers and namespaces(pid) == ours]
 
     def stop(self):
         api = self.api()

@@ -24,11 +24,11 @@ class Api:
         self.path, self.timeout = path, timeout
         self._connection = _UnixConnection(path, timeout)
 
-    def call(self, method, url, body=None, content_type="application/json", sink=None):
+    def call(self, method, url, body=None, content_type="application/json", sink=None, headers=None):
         """The decoded answer; with `sink` the body goes there in pieces and the byte count returns."""
         if isinstance(body, (dict, list)):
             body = json.dumps(body)
-        headers = {"Content-Type": content_type} if body is not None else {}
+        headers = {**(headers or {}), **({"Content-Type": content_type} if body is not None else {})}
         self._connection.request(method, "/v1.41" + url, body=body, headers=headers)
         answer = self._connection.getresponse()
         if answer.status >= 400:

@@ -42,17 +42,17 @@ def lines(place, size):
     return str(path)
 
 
-def archive(place, size):
+def archive(place, size, name="large", seed=1):
     """A tar like a real image's layer: many small files, some large ones, half of it compressible."""
-    path = Path(place) / "large.tar"
-    source = random.Random(1)
+    path = Path(place) / f"{name}.tar"
+    source = random.Random(seed)
     text = source.randbytes(1 << 16).hex().encode()
     with tarfile.open(path, "w") as tar:
         written = number = 0
         while written < size:
             length = source.choice([1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 20, 1 << 22])
             length = min(length, size - written)
-            entry = tarfile.TarInfo(f"dir{number % 50}/file{number}")
+            entry = tarfile.TarInfo(f"dir{number % 50}/{name}-{number}")
             entry.size, entry.mode, entry.mtime = length, 0o644, 1_700_000_000
             content = source.randbytes(length) if number % 2 else (text * (length // len(text) + 1))[:length]
             tar.addfile(entry, io.BytesIO(content))
@@ -60,3 +60,28 @@ def archive(place, size):
             number += 1
     os.sync()
     return str(path)
+
+
+def noise_archive(place, size, name):
+    """A tar of files that do not compress, made at the speed of the disk."""
+    path = Path(place) / f"{name}.tar"
+    # Farther apart than any window of gzip's, repeated bytes are as good as new ones.
+    block = os.urandom(1 << 20)
+    with tarfile.open(path, "w") as tar:
+        for number in range(max(1, size >> 25)):
+            entry = tarfile.TarInfo(f"{name}/file{number}")
+            entry.size = 1 << 25
+            tar.addfile(entry, Repeated(block, entry.size))
+    return str(path)
+
+
+class Repeated(io.RawIOBase):
+    """`size` bytes of one block again and again."""
+
+    def __init__(self, block, size):
+        self.block, self.left = block, size
+
+    def read(self, count=-1):
+        piece = self.block[:min(count if count >= 0 else self.left, self.left)]
+        self.left -= len(piece)
+        return piece

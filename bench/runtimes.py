@@ -30,6 +30,7 @@ class Runtime:
             json.dump(spec, file)
         self._count = 0
         self._sleeper = None
+        self.rows = {"cycle_none": self.cycle, "exec": self.exec}
 
     def works(self):
         return self._call("run", "--bundle", self.dir, self._name()).returncode == 0

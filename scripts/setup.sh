@@ -82,6 +82,10 @@ bench)
     need dockerd docker.io
     need runc runc
     need crun crun
+    need curl curl
+    need docker-registry docker-registry
+    need podman podman
+    need skopeo skopeo
     need ip iproute2
     need_package busybox-static
     ;;

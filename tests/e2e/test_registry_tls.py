@@ -344,7 +344,7 @@ def test_redirects_on_the_same_host(engine, fake):
     assert fake.requests("GET", "/moved/blobs/")
 
 
-@pytest.mark.parametrize("what", ["/manifests/", "/blobs/", "/v2/$", "/tags/list"])
+@pytest.mark.parametrize("what", ["/manifests/", "/blobs/", "/tags/list"])
 def test_endless_redirects(engine, fake, what):
     name = fake.put(images.small("circle"), "circle", "v")
     fake.on("GET|HEAD", what, redirect(fake.url + "{path}"))

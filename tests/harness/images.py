@@ -154,15 +154,15 @@ def write_layout(folder, image):
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
 
 
-def real_layout(debian):
+def real_layout(debian, compression="gzip"):
     """Path of an OCI layout with a Debian in three layers called `v`; made the first time from its archive."""
-    path = cache_dir() / "debian-layout"
-    with locked("debian-layout"):
+    path = cache_dir() / f"debian-layout-{compression}"
+    with locked(path.name):
         if not path.exists():
-            making = cache_dir() / "making-debian-layout"
+            making = cache_dir() / f"making-{path.name}"
             shutil.rmtree(making, ignore_errors=True)
             above = [files(etc__top="top\n"), TarBuilder().add("usr/share/doc/.wh..wh..opq", "").bytes()]
-            layers = [layer(data) for data in [debian.read_bytes(), *above]]
+            layers = [layer(data, compression) for data in [debian.read_bytes(), *above]]
             write_layout(making, image(layers, OCI, config={"Cmd": ["nginx", "-v"], "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}))
             making.rename(path)
     return path

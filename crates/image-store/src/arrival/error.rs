@@ -51,6 +51,11 @@ pub(super) fn wrong_blob(digest: &Digest) -> Error {
     Error::invalid(format!("filesystem layer verification failed for digest {digest}"))
 }
 
+/// The bytes under this digest are no archive, so most likely not those that the digest was made of.
+pub(super) fn unreadable(digest: &Digest, error: &Error) -> Error {
+    Error::invalid(format!("filesystem layer verification failed for digest {digest}: {}", error.message()))
+}
+
 /// The layers are not those that the document names.
 pub(super) fn wrong_layers() -> Error {
     Error::invalid("layers from manifest don't match image configuration")

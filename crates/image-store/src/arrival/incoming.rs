@@ -2,7 +2,7 @@
 
 use super::{
     ExtractFailure, WantedLayer,
-    error::{Shared, is_no_space, no_space, says_no_space, wrong_blob, wrong_layers},
+    error::{Shared, is_no_space, no_space, says_no_space, unreadable, wrong_blob, wrong_layers},
     follow::Follow,
     lease::LayerLease,
 };
@@ -267,6 +267,7 @@ impl IncomingLayer {
             // The downloader's failure, which the pipeline only passed on.
             Unpacking::Stage(error) => match &self.flow().end {
                 Some(end) => return ExtractFailure::Failed(end.error()),
+                None if error.kind() == ErrorKind::InvalidArgument => unreadable(blob, &error),
                 None => error,
             },
             Unpacking::WrongBlob => wrong_blob(blob),
