@@ -348,7 +348,13 @@ def test_redirects_on_the_same_host(engine, fake):
 def test_endless_redirects(engine, fake, what):
     name = fake.put(images.small("circle"), "circle", "v")
     fake.on("GET|HEAD", what, redirect(fake.url + "{path}"))
-    text = failure(engine.api.post("/images/create", fromImage=name.removesuffix(":v") if "tags" in what else name))
+    answer = engine.api.post("/images/create", fromImage=name.removesuffix(":v") if "tags" in what else name)
+    if what == "/v2/$" and not engine.is_reference:
+        # Gantry asks for what it wants without asking this first.
+        assert fake.requests("GET", "/v2/$") == []
+        engine.api.delete(f"/images/{name}")
+        return
+    text = failure(answer)
     assert "redirect" in text, text
     assert len(fake.log) < 150
     assert images_named(engine.api, f"{fake.host}/*") == []
