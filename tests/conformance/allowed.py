@@ -34,7 +34,7 @@ ALLOWED = [
             "errors were plain text before 1.24, so this is the form that such a client understands"),
     Allowed("both", r" /containers/\{id\}/((un)?pause|resize|top|attach|update) 409$", r"^status ",
             "a container in the wrong state is a conflict, as it is for start and kill"),
-    Allowed("reference", r" /containers/\{id\}/attach 4\d\d$", r"^(json|content-type) ",
+    Allowed("reference", r" /containers/\{id\}/attach(/ws)? 4\d\d$", r"^(json|content-type) ",
             "20.10 writes these errors as plain text into the hijacked connection"),
     Allowed("both", r" /exec/\{id\}/start 101$", r"^status ",
             "the upgrade that attach declares is answered to exec as well"),

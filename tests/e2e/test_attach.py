@@ -1,5 +1,6 @@
 """Attach: hijacked with 101 and in the older way, half-close, detach keys, logs before the stream, several clients."""
 
+import os
 import threading
 import time
 
@@ -189,26 +190,101 @@ def test_missing(api):
     assert "No such container: none" in api.post("/containers/none/attach", stdout=True, expect=404).text
 
 
-@pytest.mark.differs(gantry="WebSockets come later")
-def test_websocket(engine):
-    """The same over a WebSocket: text in, bytes out, unframed by Docker's header."""
-    import base64
-    import os
-    container = engine.start_container("read line; echo got $line", OpenStdin=True)
-    key = base64.b64encode(os.urandom(16)).decode()
-    answer = container.api.request(
-        "GET", "", raw_target=f"/v1.41{container.path}/attach/ws?stream=1&stdin=1&stdout=1", hijack=True,
-        headers={"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": key, "Sec-WebSocket-Version": "13",
-                 "Origin": "http://localhost"})
-    assert answer.status == 101
+def websocket(container, version="1.41", headers=None, **query):
+    """Opens one; `query` as attach has it."""
+    text = "&".join(f"{key}={value}" for key, value in query.items())
+    return container.api.request(
+        "GET", "", raw_target=f"/v{version}{container.path}/attach/ws?{text}", hijack=True,
+        headers={"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+                 "Sec-WebSocket-Version": "13", "Origin": "http://localhost", **(headers or {})})
+
+
+def send(answer, opcode, payload, last=True):
     mask = b"\1\2\3\4"
-    payload = b"hello\n"
     masked = bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
-    answer.connection.write(bytes([0x81, 0x80 | len(payload)]) + mask + masked)
-    head = answer.connection.exactly(2)
-    assert head[0] & 0x0F in (1, 2)
-    assert answer.connection.exactly(head[1] & 0x7F) == b"got hello\n"
-    answer.close()
+    answer.connection.write(bytes([(0x80 if last else 0) | opcode, 0x80 | len(payload)]) + mask + masked)
+
+
+def frames(answer):
+    """(opcode, payload) up to the end of the connection."""
+    while head := answer.connection.exactly(2):
+        length = head[1] & 0x7F
+        if length == 126:
+            length = int.from_bytes(answer.connection.exactly(2), "big")
+        yield head[0] & 0x0F, answer.connection.exactly(length)
+
+
+@pytest.mark.parametrize("api, opcode", [("1.41", 2), ("1.28", 2), ("1.27", 1)])
+def test_websocket(engine, api, opcode):
+    """The same over a WebSocket: text in, bytes out, unframed by Docker's header."""
+    container = engine.start_container("read line; echo got $line; sleep 0.3; echo err >&2", OpenStdin=True)
+    answer = websocket(container, version=api, stream=1, stdin=1, stdout=1, stderr=1)
+    assert answer.status == 101
+    assert answer.headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    send(answer, 1, b"hello\n")
+    assert list(frames(answer)) == [(opcode, b"got hello\n"), (opcode, b"err\n"), (8, b"\x03\xe8")]
+
+
+def test_websocket_in_pieces_and_its_end(engine):
+    container = engine.start_container(["cat"], OpenStdin=True, StdinOnce=True)
+    answer = websocket(container, stream=1, stdin=1, stdout=1)
+    send(answer, 2, b"ab", last=False)
+    send(answer, 9, b"ping")
+    send(answer, 0, b"cd\n")
+    found = frames(answer)
+    assert {next(found), next(found)} == {(10, b"ping"), (2, b"abcd\n")}
+    send(answer, 8, b"\x03\xe8")
+    assert list(found) == [(8, b"\x03\xe8")]
+    assert container.wait() == 0
+
+
+def test_websocket_of_the_log(engine):
+    container = engine.start_container("echo before")
+    container.wait()
+    assert list(frames(websocket(container, logs=1, stdout=1))) == [(2, b"before\n"), (8, b"\x03\xe8")]
+
+
+def test_websocket_detaches(engine):
+    container = engine.start_container(["cat"], OpenStdin=True, Tty=True)
+    answer = websocket(container, stream=1, stdin=1, stdout=1, detachKeys="a")
+    send(answer, 1, b"a")
+    assert list(frames(answer))[-1] == (8, b"\x03\xe8")
+    assert container.state["Status"] == "running"
+
+
+@pytest.mark.parametrize("headers", [{"Upgrade": None}, {"Connection": "close"}, {"Sec-WebSocket-Version": "8"},
+                                     {"Sec-WebSocket-Key": None}], ids=str)
+def test_bad_handshakes(engine, headers):
+    container = engine.start_container()
+    assert websocket(container, headers=headers, stream=1, stdout=1).status == 400
+
+
+def test_websocket_to_nobody(engine):
+    container = engine.create()
+    container.remove()
+    assert websocket(container, stream=1, stdout=1).status == 404
+
+
+@pytest.mark.parametrize("what", [
+    pytest.param("attach", marks=pytest.mark.differs(reference="20.10 keeps them until there is output")), "exec"])
+def test_a_silent_client_that_goes_away_is_let_go(engine, what):
+    container = engine.start_container(["sleep", "1000"])
+    descriptors = lambda: len(os.listdir(f"/proc/{engine.pid}/fd"))
+    before = descriptors()
+    clients = []
+    for _ in range(10):
+        if what == "attach":
+            clients.append(container.api.request(
+                "POST", "", raw_target=f"/v1.41{container.path}/attach?stream=1&stdout=1", hijack=True))
+        else:
+            made = container.api.post(f"{container.path}/exec", {"Cmd": ["sleep", "1000"], "AttachStdout": True}, expect=201)
+            clients.append(container.api.post(f"/exec/{made.json['Id']}/start", {"Detach": False}, stream=True, hijack=True))
+    assert descriptors() >= before + 10
+    for client in clients:
+        client.close()
+    # The pipe of an exec's output is read on until its end.
+    left = 0 if what == "attach" else 10
+    wait_until(lambda: descriptors() <= before + left + 2)
 
 
 def test_resize(engine):

@@ -19,3 +19,4 @@ mod version;
 mod wire;
 
 pub use server::Server;
+pub use wire::Peer;

@@ -1,24 +1,22 @@
 //! From a connection's requests to the handlers.
 
 use crate::{
-    errors, ops,
+    errors,
+    ops::{self, Conversation},
     query::{Query, check_escapes},
     request::{Call, RequestBody},
     respond,
     router::{self, VersionedPath},
     routes,
     version::ApiVersion,
-    wire::{self, Answer, Body, Service, Session},
+    wire::{self, Answer, Body, Peer, Service},
 };
 use bytes::Bytes;
-use gantry_engine::{AttachSession, Engine};
+use gantry_engine::Engine;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use std::sync::Arc;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::watch,
-};
+use tokio::sync::watch;
 
 /// What `Server` says; the form `name/version (os)` is what clients take apart.
 const SERVER: &str = concat!("Gantry/", env!("CARGO_PKG_VERSION"), " (linux)");
@@ -39,7 +37,7 @@ impl Server {
     /// once and a busy one after its current answer. Dropping the future breaks everything off.
     pub async fn serve_connection<IO>(&self, io: IO, shutdown: watch::Receiver<bool>)
     where
-        IO: AsyncRead + AsyncWrite + Unpin + Send,
+        IO: Peer,
     {
         wire::serve(io, self, shutdown).await;
     }
@@ -75,11 +73,11 @@ impl Server {
 }
 
 impl Service for Server {
-    type Session = AttachSession;
+    type Session = Conversation;
 
     fn takes_over(method: &str, path: &str) -> bool {
         let path = router::split_version(path).path;
-        method == "POST" && ops::TAKEOVERS.iter().any(|(pattern, _)| router::captures(pattern, path).is_some())
+        ops::TAKEOVERS.iter().any(|(m, pattern, _)| m == method && router::captures(pattern, path).is_some())
     }
 
     async fn call(&self, request: Request<Incoming>) -> Response<Body> {
@@ -96,12 +94,12 @@ impl Service for Server {
         with_headers(answer)
     }
 
-    async fn take_over(&self, request: Request<Bytes>) -> Answer<AttachSession> {
-        let (mut call, _, path, body) = match self.prepare(request) {
+    async fn take_over(&self, request: Request<Bytes>) -> Answer<Conversation> {
+        let (mut call, method, path, body) = match self.prepare(request) {
             Ok(prepared) => prepared,
             Err(answer) => return Answer::Respond(*answer),
         };
-        for (pattern, handler) in ops::TAKEOVERS {
+        for (_, pattern, handler) in ops::TAKEOVERS.iter().filter(|(m, ..)| *m == method) {
             if let Some(captures) = router::captures(pattern, &path) {
                 call.captures = captures;
                 call.body = RequestBody::Whole(body);
@@ -113,18 +111,6 @@ impl Service for Server {
             }
         }
         Answer::Respond(page_not_found())
-    }
-}
-
-impl Session for AttachSession {
-    async fn run<C>(self, client: C)
-    where
-        C: AsyncRead + AsyncWrite + Unpin + Send,
-    {
-        if let Err(error) = AttachSession::run(self, client).await {
-            // The head is out; the client sees the end of the stream.
-            tracing::debug!(%error, "attached stream broke off");
-        }
     }
 }
 
@@ -163,6 +149,8 @@ mod tests {
             ("POST", "/exec/1a/start", true),
             ("POST", "/v1.35/exec/1a/start", true),
             ("POST", "/v1.24/containers/a%2Fb/attach", true),
+            ("GET", "/v1.41/containers/a/attach/ws", true),
+            ("POST", "/containers/a/attach/ws", false),
             ("GET", "/exec/1a/start", false),
             ("POST", "/exec/1a/resize", false),
             ("POST", "/containers/attach", false),

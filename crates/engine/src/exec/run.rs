@@ -70,18 +70,22 @@ impl ExecRun {
     }
 
     /// Starts the process and copies until it ended and its output is delivered.
-    pub(crate) async fn run<C: AsyncRead + AsyncWrite + Unpin>(self, client: C) -> Result<()> {
+    pub(crate) async fn run<C: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        client: C,
+        gone: impl Future<Output = ()>,
+    ) -> Result<()> {
         let (reader, mut writer) = tokio::io::split(client);
         let outcome = if self.exec.request.tty {
-            self.run_terminal(reader, &mut writer).await
+            self.run_terminal(reader, &mut writer, gone).await
         } else {
-            self.run_pipes(reader, &mut writer).await
+            self.run_pipes(reader, &mut writer, gone).await
         };
         drop(writer.shutdown().await);
         outcome
     }
 
-    async fn run_pipes<R, W>(&self, reader: R, writer: &mut W) -> Result<()>
+    async fn run_pipes<R, W>(&self, reader: R, writer: &mut W, gone: impl Future<Output = ()>) -> Result<()>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -94,7 +98,7 @@ impl ExecRun {
         drop(theirs);
         let input = pump_input(reader, Input { sink: stdin, detach: None });
         let output = copy_frames(&mut stdout, &mut stderr, self.exec.state.subscribe(), writer, self.raw);
-        let end = self.both(input, output).await;
+        let end = self.both(input, output, gone).await;
         if end.is_err() {
             // The client has left. The process has not, and must not find its output closed.
             let state = self.exec.state.subscribe();
@@ -106,7 +110,7 @@ impl ExecRun {
         Ok(())
     }
 
-    async fn run_terminal<R, W>(&self, reader: R, writer: &mut W) -> Result<()>
+    async fn run_terminal<R, W>(&self, reader: R, writer: &mut W, gone: impl Future<Output = ()>) -> Result<()>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -118,7 +122,7 @@ impl ExecRun {
         let sink = self.exec.request.attach_stdin.then(|| Terminal(terminal.clone()));
         let input = pump_input(reader, Input { sink, detach: Some(self.exec.detach.clone()) });
         let output = copy_terminal(&terminal, self.exec.state.subscribe(), writer);
-        let end = self.both(input, output).await;
+        let end = self.both(input, output, gone).await;
         if matches!(end, Ok(End::Closed)) {
             close_terminal(&self.exec);
         } else {
@@ -154,12 +158,14 @@ impl ExecRun {
         &self,
         input: impl Future<Output = io::Result<End>>,
         output: impl Future<Output = io::Result<()>>,
+        gone: impl Future<Output = ()>,
     ) -> io::Result<End> {
-        tokio::pin!(input, output);
+        tokio::pin!(input, output, gone);
         let mut input_open = true;
         loop {
             tokio::select! {
                 done = &mut output => return done.map(|()| End::Closed),
+                () = &mut gone, if !input_open => return Err(io::ErrorKind::BrokenPipe.into()),
                 end = &mut input, if input_open => match end {
                     Ok(End::Closed) => input_open = false,
                     other => return other,

@@ -46,17 +46,18 @@ impl AttachSession {
     }
 
     /// Copies both ways until the process' output ends, the client goes away or detaches. Shuts the
-    /// client's write side down at the end.
-    pub async fn run<C: AsyncRead + AsyncWrite + Unpin>(self, client: C) -> Result<()> {
+    /// client's write side down at the end. `gone` is ready when a client that has said everything does not listen
+    /// any more, either, which nothing else would tell while there is no output.
+    pub async fn run<C: AsyncRead + AsyncWrite + Unpin>(self, client: C, gone: impl Future<Output = ()>) -> Result<()> {
         match self.kind {
-            Kind::Exec(exec) => exec.run(client).await,
+            Kind::Exec(exec) => exec.run(client, gone).await,
             Kind::Container { engine, container, replay, live, stdin, detach } => {
                 let (reader, mut writer) = tokio::io::split(client);
                 if let Some(replay) = replay {
                     send_log(*replay, &mut writer).await?;
                 }
                 if let Some(live) = live {
-                    let end = copy(live, reader, &mut writer, stdin, detach).await?;
+                    let end = copy(live, reader, &mut writer, stdin, detach, gone).await?;
                     if end == End::Detached {
                         engine.container_event(&container, "detach", &[]);
                     }
@@ -81,6 +82,7 @@ async fn copy<R, W>(
     writer: &mut W,
     stdin: bool,
     detach: Option<DetachKeys>,
+    gone: impl Future<Output = ()>,
 ) -> std::io::Result<End>
 where
     R: AsyncRead + Unpin,
@@ -98,11 +100,12 @@ where
             writer.write_all(&buffer[..n]).await?;
         }
     };
-    tokio::pin!(input, output);
+    tokio::pin!(input, output, gone);
     let mut input_open = true;
     loop {
         tokio::select! {
             end = &mut output => return end,
+            () = &mut gone, if !input_open => return Ok(End::Closed),
             end = &mut input, if input_open => match end {
                 // A client that has said everything still listens.
                 Ok(End::Closed) => input_open = false,

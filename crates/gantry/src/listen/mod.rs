@@ -7,6 +7,7 @@ mod socket;
 mod tls;
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -156,6 +157,16 @@ macro_rules! each {
             Connection::Tls($stream) => $call,
         }
     };
+}
+
+impl gantry_http_api::Peer for Connection {
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(match self {
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Tls(stream) => stream.get_ref().0.as_fd(),
+        })
+    }
 }
 
 impl AsyncRead for Connection {

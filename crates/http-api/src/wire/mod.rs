@@ -10,12 +10,16 @@
 
 mod body_end;
 mod front;
+mod hang_up;
 mod head;
 mod progress;
 mod rewound;
 mod takeover;
+pub(crate) mod websocket;
 
-pub(crate) use takeover::Answer;
+pub(crate) use hang_up::HangUp;
+pub use hang_up::Peer;
+pub(crate) use takeover::{Answer, Switch};
 
 use bytes::Bytes;
 use front::Front;
@@ -54,8 +58,8 @@ pub(crate) trait Service: Send + Sync + 'static {
 
 /// A raw conversation with the client after the answer's head.
 pub(crate) trait Session: Send {
-    /// Talks until one side is done.
-    fn run<C>(self, client: C) -> impl Future<Output = ()> + Send
+    /// Talks until one side is done; `hang_up` tells of a client that is gone although nobody reads from it.
+    fn run<C>(self, client: C, hang_up: HangUp) -> impl Future<Output = ()> + Send
     where
         C: AsyncRead + AsyncWrite + Unpin + Send;
 }
@@ -77,7 +81,7 @@ impl Stopping {
 /// Serves one connection until it ends; after `shutdown` turns true, until the running request is answered.
 pub(crate) async fn serve<IO, S>(io: IO, service: &S, shutdown: watch::Receiver<bool>)
 where
-    IO: AsyncRead + AsyncWrite + Unpin + Send,
+    IO: Peer,
     S: Service,
 {
     let stopping = Stopping(shutdown);

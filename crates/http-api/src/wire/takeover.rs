@@ -2,16 +2,36 @@
 //! without hyper, because the older form of them answers a plain `200 OK` without any framing and then
 //! talks both ways, which no HTTP library allows.
 
-use super::{Body, Service, Session, Stopping, front::Front, head::MAX_HEADERS, rewound::Rewound};
+use super::{Body, HangUp, Peer, Service, Session, Stopping, front::Front, head::MAX_HEADERS, rewound::Rewound};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use std::io;
 use time::{OffsetDateTime, macros::format_description};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// The bodies of such requests are a few options.
 const MAX_BODY: usize = 1024 * 1024;
+
+/// The ways to say that the connection is no longer HTTP's.
+#[derive(Debug, Clone)]
+pub(crate) enum Switch {
+    /// Docker's older one: a plain `200 OK`, and then bytes without an end.
+    Raw {
+        /// Of the stream that follows.
+        content_type: &'static str,
+    },
+    /// `101 UPGRADED`, for clients that asked for it.
+    Upgrade {
+        /// Of the stream that follows.
+        content_type: &'static str,
+    },
+    /// A WebSocket's.
+    WebSocket {
+        /// The proof that its handshake was understood.
+        accept: String,
+    },
+}
 
 /// The answer to a request that may take the connection over.
 pub(crate) enum Answer<S> {
@@ -19,10 +39,8 @@ pub(crate) enum Answer<S> {
     Respond(Response<Body>),
     /// The connection now belongs to `session`.
     Take {
-        /// With `101 UPGRADED` for clients that asked for it.
-        upgrade: bool,
-        /// Of the stream that follows.
-        content_type: &'static str,
+        /// How the client is told.
+        switch: Switch,
         /// Further headers.
         headers: HeaderMap,
         /// Talks to the client from here.
@@ -33,7 +51,7 @@ pub(crate) enum Answer<S> {
 /// Serves the request whose head `front` holds back. Gives the connection back when it goes on.
 pub(super) async fn serve<IO, S>(mut front: Front<IO>, service: &S, stopping: &Stopping) -> Option<Front<IO>>
 where
-    IO: AsyncRead + AsyncWrite + Unpin + Send,
+    IO: Peer,
     S: Service,
 {
     let mut request = parse(&front.takeover_head()?)?;
@@ -63,14 +81,15 @@ where
             respond(front.writer(), response, keep_alive).await.ok()?;
             keep_alive.then_some(front)
         }
-        Answer::Take { upgrade, content_type, headers, session } => {
-            let head = session_head(upgrade, content_type, &headers);
+        Answer::Take { switch, headers, session } => {
+            let head = session_head(&switch, &headers);
             let (unread, mut io) = front.into_raw();
             io.write_all(&head).await.ok()?;
             io.flush().await.ok()?;
+            let hang_up = HangUp::of(&io);
             let mut client = Rewound::new(unread, io);
             tokio::select! {
-                () = session.run(&mut client) => {}
+                () = session.run(&mut client, hang_up) => {}
                 () = stopping.clone().stopped() => {}
             }
             // The client may be gone; there is nobody to tell.
@@ -104,13 +123,19 @@ fn keeps_alive(request: &Request<Bytes>) -> bool {
 }
 
 /// Docker's heads, word for word: old clients compare them.
-fn session_head(upgrade: bool, content_type: &str, headers: &HeaderMap) -> BytesMut {
+fn session_head(switch: &Switch, headers: &HeaderMap) -> BytesMut {
     let mut head = BytesMut::new();
-    head.put_slice(if upgrade { b"HTTP/1.1 101 UPGRADED\r\n" } else { b"HTTP/1.1 200 OK\r\n" });
-    head.put_slice(format!("Content-Type: {content_type}\r\n").as_bytes());
-    if upgrade {
-        head.put_slice(b"Connection: Upgrade\r\nUpgrade: tcp\r\n");
-    }
+    let start = match switch {
+        Switch::Raw { content_type } => format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n"),
+        Switch::Upgrade { content_type } => {
+            format!("HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n")
+        }
+        Switch::WebSocket { accept } => format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n"
+        ),
+    };
+    head.put_slice(start.as_bytes());
     put_headers(&mut head, headers);
     head.put_slice(b"\r\n");
     head

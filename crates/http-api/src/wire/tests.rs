@@ -75,7 +75,7 @@ async fn a_client_that_goes_away_ends_its_answer() {
 }
 
 impl Session for UpperCase {
-    async fn run<C: AsyncRead + AsyncWrite + Unpin + Send>(self, mut client: C) {
+    async fn run<C: AsyncRead + AsyncWrite + Unpin + Send>(self, mut client: C, _: HangUp) {
         let mut text = Vec::new();
         // Ends when the client closes its side; the answer must still arrive then.
         client.read_to_end(&mut text).await.unwrap();
@@ -113,7 +113,9 @@ impl Service for Echo {
         let mut headers = HeaderMap::new();
         headers.insert("x-body", request.body().len().into());
         let upgrade = request.headers().contains_key(http::header::UPGRADE);
-        Answer::Take { upgrade, content_type: "application/vnd.docker.raw-stream", headers, session: UpperCase }
+        let content_type = "application/vnd.docker.raw-stream";
+        let switch = if upgrade { Switch::Upgrade { content_type } } else { Switch::Raw { content_type } };
+        Answer::Take { switch, headers, session: UpperCase }
     }
 }
 

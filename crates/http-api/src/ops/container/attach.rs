@@ -1,16 +1,16 @@
 //! `POST /containers/{id}/attach`.
 
 use crate::{
-    ops::{MULTIPLEXED_STREAM, RAW_STREAM},
+    ops::{Conversation, MULTIPLEXED_STREAM, RAW_STREAM},
     request::Call,
     version::ApiVersion,
-    wire::Answer,
+    wire::{Answer, Switch},
 };
 use gantry_engine::{AttachOptions, AttachSession};
 use gantry_model::Result;
 use http::{HeaderMap, header};
 
-pub(crate) async fn post(call: Call) -> Result<Answer<AttachSession>> {
+pub(crate) async fn post(call: Call) -> Result<Answer<Conversation>> {
     let options = AttachOptions {
         stdin: call.query.bool("stdin"),
         stdout: call.query.bool("stdout"),
@@ -24,9 +24,10 @@ pub(crate) async fn post(call: Call) -> Result<Answer<AttachSession>> {
 }
 
 /// Takes the connection over in the way that the client asked for.
-pub(crate) fn take(call: &Call, session: AttachSession, headers: HeaderMap) -> Answer<AttachSession> {
+pub(crate) fn take(call: &Call, session: AttachSession, headers: HeaderMap) -> Answer<Conversation> {
     let upgrade = call.headers.contains_key(header::UPGRADE);
     let framed = upgrade && !session.is_tty() && call.version >= ApiVersion::v1(42);
     let content_type = if framed { MULTIPLEXED_STREAM } else { RAW_STREAM };
-    Answer::Take { upgrade, content_type, headers, session }
+    let switch = if upgrade { Switch::Upgrade { content_type } } else { Switch::Raw { content_type } };
+    Answer::Take { switch, headers, session: Conversation::Stream(Box::new(session)) }
 }

@@ -20,6 +20,7 @@ pub(crate) mod stop;
 pub(crate) mod top;
 pub(crate) mod update;
 pub(crate) mod wait;
+pub(crate) mod ws;
 
 use gantry_model::{Error, Result};
 
