@@ -360,7 +360,7 @@ def test_endless_redirects(engine, fake, what):
     assert images_named(engine.api, f"{fake.host}/*") == []
 
 
-@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "", "http://", "//", "http://127.0.0.1:1/x", "data:,x"])
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "", "http://", "//", "data:,x"])
 def test_redirects_to_nowhere(engine, fake, location):
     image = images.small("nowhere")
     name = fake.put(image, "nowhere", "v")

@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 from dataclasses import dataclass, field
 
-from harness.rootfs import TarBuilder, busybox, cache_dir, locked
+from harness.rootfs import TarBuilder, busybox, cache_dir, debian, locked
 
 DOCKER, OCI = "docker", "oci"
 MANIFEST = {DOCKER: "application/vnd.docker.distribution.manifest.v2+json",
@@ -154,15 +154,16 @@ def write_layout(folder, image):
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
 
 
-def real_layout(debian, compression="gzip"):
-    """Path of an OCI layout with a Debian in three layers called `v`; made the first time from its archive."""
-    path = cache_dir() / f"debian-layout-{compression}"
+def real_layout(kind, compression="gzip"):
+    """Path of an OCI layout with a Debian (`rootfs.debian`) in three layers called `v`; made the first time."""
+    path = cache_dir() / f"debian-{kind}-layout-{compression}"
+    archive = debian(kind)
     with locked(path.name):
         if not path.exists():
             making = cache_dir() / f"making-{path.name}"
             shutil.rmtree(making, ignore_errors=True)
             above = [files(etc__top="top\n"), TarBuilder().add("usr/share/doc/.wh..wh..opq", "").bytes()]
-            layers = [layer(data, compression) for data in [debian.read_bytes(), *above]]
-            write_layout(making, image(layers, OCI, config={"Cmd": ["nginx", "-v"], "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}))
+            layers = [layer(data, compression) for data in [archive.read_bytes(), *above]]
+            write_layout(making, image(layers, OCI, config={"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}))
             making.rename(path)
     return path

@@ -115,13 +115,17 @@ def busybox():
     return tar.bytes()
 
 
-def debian():
-    """Path of a tar of a Debian with nginx-light; made by mmdebstrap the first time."""
-    path = cache_dir() / "debian-nginx.tar"
-    with locked("debian"):
+# What each Debian of the tests has besides the minimum.
+DEBIANS = {"nginx": "nginx-light", "python": "python3-minimal", "postgres": "postgresql"}
+
+
+def debian(kind="nginx"):
+    """Path of a tar of a Debian with nginx, python or postgres; made by mmdebstrap the first time."""
+    path = cache_dir() / f"debian-{kind}.tar"
+    with locked(path.stem):
         if not path.exists():
-            made = cache_dir() / "making-debian-nginx.tar"
-            subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", "--include=nginx-light", "bookworm", made],
+            made = cache_dir() / f"making-{path.name}"
+            subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={DEBIANS[kind]}", "bookworm", made],
                            check=True, stdout=subprocess.DEVNULL)
             os.rename(made, path)
     return path
