@@ -50,8 +50,10 @@ impl Lease {
         }
         state.uses.blobs().add(digest);
         self.blobs.push(digest.clone());
+        // A process that died may have left the mark of a blob that no image had any more.
+        let marked = !state.is_sound(digest);
         drop(state);
-        if used && !sound {
+        if marked {
             self.store.mended(digest);
         }
         Ok(())
@@ -130,5 +132,24 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let set_aside = self.arriving.is_some_and(|full| full == self.store.times_full());
         self.store.release(&self.blobs, self.layers.iter(), set_aside);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ImageStore;
+    use gantry_state_db::Db;
+
+    /// The process died after the last image with the blob had gone and before the mark had.
+    #[test]
+    fn an_old_mark_does_not_stick_to_new_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ImageStore::open(dir.path(), Db::open(&dir.path().join("db")).unwrap()).unwrap();
+        let digest = store.store_blob(b"some", &mut Lease::new(&store.inner)).unwrap();
+        store.inner.mark_damaged(&digest, "it was");
+        let mut lease = Lease::new(&store.inner);
+        store.store_blob(b"some", &mut lease).unwrap();
+        assert!(store.damaged().is_empty() && lease.use_blob(&digest));
     }
 }

@@ -140,6 +140,39 @@ fn wrong_bytes_are_noticed_and_thrown_away() {
     fetch(&bench.store, &wanted, good).unwrap();
 }
 
+/// The second time a registry sends a layer from its beginning it may send something else there, which was digested
+/// already and would be in the store under the digest of what came the first time.
+#[test]
+fn what_is_here_is_not_written_over() {
+    let bench = Bench::new();
+    let remote = two_layers();
+    let wanted = bench.store.arrival(remote.incoming()).unwrap().layers()[0].clone();
+    let good = remote.blob(&wanted);
+    let mut other = good.to_vec();
+    other[..300_000].fill(7);
+    let incoming = bench.store.incoming_layer(&wanted).unwrap();
+    incoming.write(100_000, &good[100_000..300_000]).unwrap();
+    incoming.write(0, &good[..100_000]).unwrap();
+    incoming.write(0, &other).unwrap();
+    assert_eq!(incoming.missing(), []);
+    let _lease = incoming.extract(&mut |_| ()).unwrap();
+    let stored = bench.dir.path().join("images/blobs/sha256").join(wanted.blob.hex());
+    assert!(fs::read(stored).unwrap() == good);
+}
+
+/// A manifest may call any blob of the store a layer.
+#[test]
+fn what_is_no_archive_is_not_damaged() {
+    let bench = Bench::new();
+    let remote = two_layers();
+    remote.arrive(&bench.store, "x").unwrap();
+    let document = remote.document.to_string().into_bytes();
+    let hostile = Remote::new(&[(document.clone(), document)]);
+    assert!(hostile.arrive(&bench.store, "y").is_err());
+    assert_eq!(bench.store.damaged(), []);
+    assert!(bench.store.verify(VerifyOptions::default(), &mut |_| ()).unwrap().findings.is_empty());
+}
+
 #[test]
 fn a_document_that_names_other_layers_is_refused() {
     let bench = Bench::new();

@@ -12,6 +12,7 @@ use crate::{
     lease::Lease,
     partial::{Arrived, Partial},
     pipeline::{self, Keep, Plan},
+    recover,
     store::Inner,
 };
 use gantry_model::{Error, ErrorKind, Result};
@@ -140,8 +141,14 @@ impl IncomingLayer {
         };
         let Source::Partial(partial) = &self.source else { return Ok(()) };
         self.check_open(bytes.len() as u64)?;
-        if let Err(e) = partial.write(at, bytes) {
-            return Err(self.give_up(&e));
+        // A registry that knows no ranges sends everything again. What is here may have been digested already: written
+        // over by other bytes, it would be in the store under a digest that it does not have.
+        let missing = self.flow().arrived.as_ref().map_or_else(Vec::new, |arrived| arrived.complete.gaps_in(at..end));
+        for gap in missing {
+            let (from, to) = (usize_of(gap.start - at), usize_of(gap.end - at));
+            if let Err(e) = partial.write(gap.start, &bytes[from..to]) {
+                return Err(self.give_up(&e));
+            }
         }
         let mut flow = self.flow();
         if let Some(end) = &flow.end {
@@ -266,9 +273,10 @@ impl IncomingLayer {
         let error = match failure {
             // The downloader's failure, which the pipeline only passed on.
             Unpacking::Stage(error) => match &self.flow().end {
-                Some(end) => return ExtractFailure::Failed(end.error()),
+                Some(end @ (End::Failed(_) | End::Dropped(_))) => return ExtractFailure::Failed(end.error()),
                 None if error.kind() == ErrorKind::InvalidArgument => unreadable(blob, &error),
-                None => error,
+                // The blob is in the store, and its directory could not be put there.
+                Some(End::Published) | None => error,
             },
             Unpacking::WrongBlob => wrong_blob(blob),
             Unpacking::WrongArchive => {
@@ -288,6 +296,10 @@ impl IncomingLayer {
         // Wrong bytes fail in the decoder or the extractor before the digest can tell.
         self.end(End::Dropped((&error).into()));
         if matches!(self.source, Source::Stored { .. }) {
+            // A manifest may call any blob a layer: what is no archive is not damaged for that.
+            if recover::digest_of(&self.store.files.blob(blob)).is_ok_and(|found| found == *blob) {
+                return ExtractFailure::Failed(error);
+            }
             self.store.mark_damaged(blob, error.message());
         }
         ExtractFailure::Damaged { resumed: self.resumed, error }
@@ -356,6 +368,11 @@ impl End {
             Self::Published => Error::internal("the layer is complete"),
         }
     }
+}
+
+/// An offset in a slice.
+fn usize_of(offset: u64) -> usize {
+    usize::try_from(offset).expect("a gap is no longer than the bytes it is looked for in")
 }
 
 /// Where extraction stopped.

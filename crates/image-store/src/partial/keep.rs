@@ -27,7 +27,9 @@ impl Inner {
         let fetching = self.fetching();
         let mut freed = 0;
         for hex in self.files.partial_names()? {
-            if !fetching.iter().any(|digest| digest.hex() == hex) {
+            // A journal that is being begun belongs to a fetch too.
+            let blob = hex.strip_suffix(UNFINISHED).unwrap_or(&hex);
+            if !fetching.iter().any(|digest| digest.hex() == blob) {
                 freed += remove(&self.files, &hex);
             }
         }

@@ -44,9 +44,17 @@ impl Ranges {
 
     /// What is missing of a blob of `size` bytes.
     pub(crate) fn gaps(&self, size: u64) -> Vec<Range<u64>> {
+        self.gaps_in(0..size)
+    }
+
+    /// What is missing of a range.
+    pub(crate) fn gaps_in(&self, within: Range<u64>) -> Vec<Range<u64>> {
         let mut gaps = Vec::new();
-        let mut at = 0;
-        for range in self.iter().chain(std::iter::once(size..size)) {
+        let mut at = within.start;
+        // The last one that begins before it may reach into it.
+        let first = self.0.range(..=at).next_back().map_or(at, |(start, _)| *start);
+        let known = self.0.range(first..).map(|(start, end)| *start..*end).take_while(|range| range.start < within.end);
+        for range in known.chain(std::iter::once(within.end..within.end)) {
             if range.start > at {
                 gaps.push(at..range.start);
             }
@@ -68,6 +76,9 @@ mod tests {
         assert_eq!(ranges.insert(6..8), 6..8);
         assert_eq!((ranges.front(), ranges.bytes()), (0, 4));
         assert_eq!(ranges.gaps(10), [0..2, 4..6, 8..10]);
+        assert_eq!(ranges.gaps_in(3..9), [4..6, 8..9]);
+        assert_eq!(ranges.gaps_in(5..9), [5..6, 8..9]);
+        assert_eq!((ranges.gaps_in(2..4).len(), ranges.gaps_in(6..7).len()), (0, 0));
         assert_eq!(ranges.insert(4..6), 2..8);
         assert_eq!(ranges.insert(5..5), 5..5);
         assert_eq!(ranges.insert(3..9), 2..9);

@@ -49,6 +49,8 @@ impl Bench {
 
     /// Files that are there although no image is.
     pub(crate) fn leftovers(&self) -> Vec<String> {
+        // The index is written behind everybody's back, under a temporary name.
+        self.store.flush();
         let list = |path: &str| {
             let entries = fs::read_dir(self.dir.path().join(path)).unwrap();
             entries.map(move |e| format!("{path}/{}", e.unwrap().file_name().to_string_lossy())).collect::<Vec<_>>()
