@@ -83,7 +83,7 @@ impl ImageStore {
         };
         let there = |layer: &Layer| lease.use_blob(&layer.blob) && lease.use_layer(&layer.diff_id);
         if !record.layers.iter().all(there) {
-            return Err(Error::not_found(format!("a layer of the image {id} is missing")));
+            return Err(Error::not_found(format!("a layer of the image {id} is missing or damaged")));
         }
         Ok((record.image(id)?.document, record.layers))
     }

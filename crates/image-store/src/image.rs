@@ -1,9 +1,12 @@
 //! What the rest of the engine sees of an image.
 
 use crate::{Compression, ImageDocument};
-use gantry_model::{Digest, Timestamp};
+use gantry_model::{Digest, Error, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// overlayfs stacks at most 500 directories, one of which is sometimes a container's own.
+const MAX_LAYERS: usize = 499;
 
 /// The digest of an image's document.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -122,4 +125,12 @@ pub(crate) fn chain_ids(diff_ids: &[Digest]) -> Vec<Digest> {
         chain.push(id);
     }
     chain
+}
+
+/// Whether so many layers can be stacked.
+pub(crate) fn check_layer_count(count: usize) -> Result<()> {
+    if count <= MAX_LAYERS {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("the image has {count} layers, more than the {MAX_LAYERS} that can be used")))
 }

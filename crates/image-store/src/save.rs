@@ -12,7 +12,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
     io::{self, Read, Write},
     sync::Arc,
 };
@@ -44,8 +43,12 @@ impl ImageStore {
             }
         }
         for (image, _) in &images {
-            if !blobs(image).all(|blob| lease.use_blob(blob)) {
-                return Err(resolve::no_such_image(image.id.as_str()));
+            if let Some(blob) = blobs(image).find(|blob| !lease.use_blob(blob)) {
+                // It was removed a moment ago, or it is not whole.
+                return Err(match self.get(&image.id) {
+                    Some(_) => Error::from(damaged(blob)).context(format_args!("image {}", image.id)),
+                    None => resolve::no_such_image(image.id.as_str()),
+                });
             }
         }
         Ok(SavePlan { store: self.clone(), images, _lease: lease })
@@ -115,8 +118,9 @@ impl SavePlan {
         directory(out, "blobs/sha256/")?;
         let unique: BTreeSet<&Digest> = self.images.iter().flat_map(|(image, _)| blobs(image)).collect();
         for blob in unique {
-            let mut file = File::open(self.store.inner.files.blob(blob))?;
-            let size = file.metadata()?.len();
+            // It digests what it reads: an archive that is not what it says must not look complete.
+            let mut file = self.store.open_blob(blob).map_err(io::Error::other)?.ok_or_else(|| damaged(blob))?;
+            let size = file.size();
             header(out, &path(blob), size, tar::EntryType::Regular)?;
             copy(&mut file, out, size, &mut buffer)?;
         }
@@ -186,6 +190,10 @@ fn header(out: &mut dyn Write, path: &str, size: u64, kind: tar::EntryType) -> i
     header.set_gid(0);
     header.set_cksum();
     out.write_all(header.as_bytes())
+}
+
+fn damaged(blob: &Digest) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("blob {blob} is missing or damaged"))
 }
 
 /// Exactly `size` bytes and zeros up to the block's end.

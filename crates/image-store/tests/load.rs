@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Bench, file, small};
-use gantry_image_store::{Deleted, ImageId, InUse, Loaded, Progress, RemoveOptions};
+use gantry_image_store::{Deleted, ImageId, InUse, Loaded, Progress, RemoveOptions, VerifyOptions};
 use gantry_model::ErrorKind;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -53,6 +53,27 @@ fn build(members: &[(String, Vec<u8>)]) -> Vec<u8> {
 
 fn hex(bytes: &[u8]) -> String {
     gantry_model::Digest::sha256(Sha256::digest(bytes).into()).hex().to_owned()
+}
+
+#[test]
+fn what_is_damaged_is_not_saved_and_mended_by_a_load() {
+    let bench = Bench::new();
+    bench.import(&small("a"), "a").unwrap();
+    let archive = save(&bench, &["a"]);
+    let blob = bench.store.resolve("a").unwrap().layers[0].blob.clone();
+    let path = bench.dir.path().join("images/blobs/sha256").join(blob.hex());
+    let good = fs::read(&path).unwrap();
+    let mut bad = good.clone();
+    bad[600] ^= 1;
+    fs::write(&path, &bad).unwrap();
+    // The first time it is noticed on the way, after that it is known.
+    for _ in 0..2 {
+        let failed = bench.store.save(&["a".to_owned()], &mut std::io::sink()).unwrap_err();
+        assert!(failed.message().contains(blob.as_str()), "{failed}");
+    }
+    load(&bench, &archive);
+    assert!(fs::read(&path).unwrap() == good && bench.store.damaged().is_empty());
+    assert!(bench.store.verify(VerifyOptions::default(), &mut |_| ()).unwrap().is_sound());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::{Incoming, WantedLayer, error::wrong_layers};
 use crate::{
     ImageDocument, ImageId,
     extract::Limits,
+    image::check_layer_count,
     layout::{Index, Manifest},
 };
 use gantry_model::{Digest, Error, Result, error::Context};
@@ -13,8 +14,6 @@ use sha2::{Digest as _, Sha256};
 pub(super) const MAX_MANIFEST: usize = 4 << 20;
 /// Bytes of an image's document.
 pub(super) const MAX_DOCUMENT: usize = 8 << 20;
-/// overlayfs stacks at most 500 directories, one of which is sometimes a container's own.
-const MAX_LAYERS: usize = 499;
 
 /// What a manifest and its document agree on.
 pub(super) struct Checked {
@@ -50,12 +49,7 @@ pub(super) fn check(incoming: &Incoming, limits: Limits) -> Result<Checked> {
     if rootfs.diff_ids.len() != manifest.layers.len() {
         return Err(wrong_layers());
     }
-    if manifest.layers.len() > MAX_LAYERS {
-        let count = manifest.layers.len();
-        return Err(Error::invalid(format!(
-            "the image has {count} layers, more than the {MAX_LAYERS} that can be used"
-        )));
-    }
+    check_layer_count(manifest.layers.len())?;
     let mut layers = Vec::with_capacity(manifest.layers.len());
     for (layer, diff_id) in manifest.layers.into_iter().zip(rootfs.diff_ids) {
         for digest in [&layer.digest, &diff_id] {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Compression, ImageDocument, ImageId, ImageStore, Progress,
-    image::{Layer, chain_ids},
+    image::{Layer, chain_ids, check_layer_count},
     layout,
     lease::Lease,
     pipeline::{self, Keep, Plan},
@@ -34,13 +34,19 @@ impl Installer<'_> {
         let mut lease = Lease::new(&self.store.inner);
         let kept = self.spooled.keep(&image.document, &mut lease)?;
         let id = ImageId::new(kept.digest.clone());
-        // A known document has known layers; only names can be new.
+        // A known document has known layers; only names can be new, if all its files are here and stay.
         let known = self.store.inner.read_state().get(&id).map(|known| known.record.clone());
-        let record = match known {
-            Some(record) => record,
-            None => self.record(&image, text, &kept, &diff_ids, &mut lease)?,
+        let (record, replace) = match known.filter(|record| lease.use_record(&id, record)) {
+            Some(record) => (record, false),
+            None => (self.record(&image, text, &kept, &diff_ids, &mut lease)?, true),
         };
-        self.commit(id, record, image.names, lease)
+        let (moved, _) = self.store.inner.commit(&id, record, &image.names, replace)?;
+        // Its uses end only after the image's own were counted.
+        drop(lease);
+        for moved in moved {
+            (self.progress)(Progress::Moved(moved));
+        }
+        Ok(Loaded { id, names: image.names })
     }
 
     fn record(
@@ -62,13 +68,6 @@ impl Installer<'_> {
         let parent = image.parent.clone().filter(|parent| self.store.get(parent).is_some());
         let text = String::from_utf8(text).map_err(|_| invalid("an image configuration is not UTF-8"))?;
         Ok(ImageRecord { parent, manifest_type: media_type, ..ImageRecord::new(text, manifest, size, layers) })
-    }
-
-    fn commit(self, id: ImageId, record: ImageRecord, names: Vec<Reference>, lease: Lease) -> Result<Loaded> {
-        for moved in self.store.inner.commit_image(&id, record, &names, lease)? {
-            (self.progress)(Progress::Moved(moved));
-        }
-        Ok(Loaded { id, names })
     }
 
     /// Stores the blobs and the directories that were extracted on the way in.
@@ -172,5 +171,6 @@ fn check<'d>(document: &'d ImageDocument, image: &Described) -> Result<Vec<Diges
     if expected != got {
         return Err(invalid(format_args!("invalid manifest, layers length mismatch: expected {expected}, got {got}")));
     }
+    check_layer_count(got)?;
     Ok(rootfs.diff_ids.clone())
 }
