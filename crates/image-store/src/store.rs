@@ -317,6 +317,8 @@ impl Inner {
 impl ImageStore {
     /// Keeps the layers of an image for a container, even if the image is removed.
     pub fn hold_layers(&self, container: Id, image: &ImageId) -> Result<()> {
+        // A removal that is being written down has seen who holds what, and takes the layers of everybody else away.
+        let _changing = self.inner.change();
         let mut state = self.inner.write_state();
         if state.layers(image).is_none() {
             return Err(Error::not_found(format!("No such image: {image}")));

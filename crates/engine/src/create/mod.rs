@@ -60,12 +60,15 @@ impl Engine {
         let id = Id::random();
         let image = self.image_for(&request, platform.as_deref())?;
         let reservation = Reservation::new(&self.containers, id, name.as_deref())?;
-        // From here on the image's layers stay, whatever happens to the image.
-        self.images.hold_layers(id, &image.id)?;
         let hold = Hold { engine: self, id, keep: false };
         let draft = {
             let (engine, name) = (self.clone(), reservation.name.clone());
-            let drafted = tokio::task::spawn_blocking(move || engine.draft(id, name, request, &image)).await;
+            let draft = move || {
+                // From here on the image's layers stay, whatever happens to the image.
+                engine.images.hold_layers(id, &image.id)?;
+                engine.draft(id, name, request, &image)
+            };
+            let drafted = tokio::task::spawn_blocking(draft).await;
             drafted.map_err(|e| Error::internal(format!("the engine failed: {e}")))??
         };
         let Draft { record, volumes, warnings, dirs } = draft;
