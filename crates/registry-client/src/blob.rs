@@ -96,19 +96,19 @@ fn request(target: Target, from: u64, to: Option<u64>) -> Result<Request<'static
 }
 
 /// Opens what is at a URL that anybody may read.
-async fn elsewhere(transport: Arc<Transport>, url: &str, from: u64) -> Result<BlobBody> {
+async fn elsewhere(transport: Arc<Transport>, url: &str, from: u64, to: Option<u64>) -> Result<BlobBody> {
     let url = Url::parse(url).map_err(Error::Invalid)?;
     let nobody = Authenticator::new(Credentials::default(), String::new());
     let place = Place::new(url.with_target("/"), false, nobody);
     let session = Session::new(transport, vec![place], "/");
-    let request = request(Target::Url(url), from, None)?;
-    BlobBody::open(session.ask(&request).await?, from, None).await
+    let request = request(Target::Url(url), from, to)?;
+    BlobBody::open(session.ask(&request).await?, from, to).await
 }
 
 impl Client {
     /// Opens a file of any web server, with the proxies and the redirects of registries.
     pub async fn file(&self, url: &str) -> Result<BlobBody> {
-        elsewhere(self.setup().transport.clone(), url, 0).await
+        elsewhere(self.setup().transport.clone(), url, 0, None).await
     }
 }
 
@@ -119,9 +119,9 @@ impl Repository {
         BlobBody::open(self.ask(&request).await?, from, to).await
     }
 
-    /// Opens a blob that is elsewhere. No credentials go there.
-    pub async fn foreign_blob(&self, url: &str, from: u64) -> Result<BlobBody> {
-        elsewhere(self.session().transport.clone(), url, from).await
+    /// Opens a blob that is elsewhere at `from`, up to before `to`. No credentials go there.
+    pub async fn foreign_blob(&self, url: &str, from: u64, to: Option<u64>) -> Result<BlobBody> {
+        elsewhere(self.session().transport.clone(), url, from, to).await
     }
 
     /// The size of a blob that the registry has.

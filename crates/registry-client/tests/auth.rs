@@ -202,7 +202,7 @@ async fn a_foreign_challenge_is_not_answered() {
     .await;
     let repository = registry.repository(&password(), Access::Pull);
     assert!(repository.blob(&digest(b""), 0, None).await.is_err());
-    assert!(repository.foreign_blob(&format!("http://{there}/x"), 0).await.is_err());
+    assert!(repository.foreign_blob(&format!("http://{there}/x"), 0, None).await.is_err());
     assert!(thief.seen().iter().all(|seen| seen.authorization().is_empty()), "{:?}", thief.seen());
     assert_eq!(thief.seen().len(), 2);
 }

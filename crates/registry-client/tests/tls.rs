@@ -224,7 +224,7 @@ async fn plain_http_goes_through_a_proxy_in_absolute_form() {
     let repository = client.repository(&reference, &Credentials::default(), Access::Pull).unwrap();
     let result = ask(&repository).await;
     assert!(result.is_err(), "a proxy out of order is not a registry without TLS");
-    let foreign = repository.foreign_blob("http://reg.test:5000/x", 0).await.unwrap();
+    let foreign = repository.foreign_blob("http://reg.test:5000/x", 0, None).await.unwrap();
     drop(foreign);
     let seen = proxy.seen().pop().unwrap();
     assert_eq!(seen.target, "http://reg.test:5000/x");

@@ -56,9 +56,10 @@ impl Job {
 
     /// Opens what is there of the layer, fetches the rest and unpacks it.
     async fn round(&self, held: &Arc<Held>) -> Result<LayerLease, ExtractFailure> {
-        let (store, wanted) = (self.store.clone(), self.wanted.clone());
-        let opened = crate::blocking(move || store.incoming_layer(&wanted)).await;
-        let incoming = opened.map_err(ExtractFailure::Failed)?;
+        let (store, wanted, turn) = (self.store.clone(), self.wanted.clone(), held.clone());
+        // What was opened for a task that is gone by then still has to be closed before it can be opened again.
+        let opened = crate::blocking(move || store.incoming_layer(&wanted).map(|incoming| (incoming, turn))).await;
+        let (incoming, _) = opened.map_err(ExtractFailure::Failed)?;
         let end = EndOfBytes(incoming.clone());
         let mut unpacked = self.unpack(incoming.clone(), held.clone());
         tokio::select! {

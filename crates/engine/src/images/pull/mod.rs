@@ -118,12 +118,12 @@ impl Pull {
 
     /// Fetches the layers that are not here and gives the image its names.
     async fn complete(&self, arrival: Arrival, names: Vec<Reference>, reporter: &Reporter) -> Result<bool> {
+        let mut arrival = Later::new(arrival);
         let id = arrival.id().clone();
         let named = names.iter().all(|name| self.is_named(name, &id));
         if named && arrival.layers().iter().all(|layer| layer.present) {
             return Ok(false);
         }
-        let mut arrival = Later::new(arrival);
         // Of an image that is here, its layers are no news.
         if arrival.layers().iter().any(|layer| !layer.present) || self.engine.images.get(&id).is_none() {
             self.layers(&mut arrival, reporter).await?;
