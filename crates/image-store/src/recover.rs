@@ -21,8 +21,16 @@ pub(crate) fn boot() -> Result<String> {
     Ok(id.trim().to_owned())
 }
 
+/// Why an image was not restored.
+enum Failure {
+    /// Its bytes are lost.
+    Damaged(Error),
+    /// They are here, but something is in the way: a full disk, say.
+    Unable(Error),
+}
+
 /// Checks the images that were not synced before this boot: damaged ones are taken out of `records`, and their ids
-/// returned; the layers of the others are extracted again.
+/// returned; the layers of the others are extracted again. Where that cannot be done now, the next start tries again.
 pub(crate) fn check(files: &Files, limits: Limits, records: &mut Vec<(String, ImageRecord)>) -> Result<Vec<String>> {
     let boot = boot()?;
     let doubtful = |record: &ImageRecord| record.unsynced.as_ref().is_some_and(|written| *written != boot);
@@ -45,7 +53,11 @@ pub(crate) fn check(files: &Files, limits: Limits, records: &mut Vec<(String, Im
                 record.unsynced = Some(boot.clone());
                 true
             }
-            Err(e) => {
+            Err(Failure::Unable(e)) => {
+                tracing::error!("image {id} cannot be used until the next start, because it was not checked: {e}");
+                true
+            }
+            Err(Failure::Damaged(e)) => {
                 tracing::warn!("image {id} did not survive the machine's last stop and is removed: {e}");
                 dropped.push(id.clone());
                 false
@@ -55,31 +67,43 @@ pub(crate) fn check(files: &Files, limits: Limits, records: &mut Vec<(String, Im
     Ok(dropped)
 }
 
-fn restore(files: &Files, limits: Limits, id: &str, record: &ImageRecord, sound: &mut HashSet<Digest>) -> Result<()> {
-    let document: Digest = id.parse().map_err(|_| Error::internal("the id is no digest"))?;
+fn restore(
+    files: &Files,
+    limits: Limits,
+    id: &str,
+    record: &ImageRecord,
+    sound: &mut HashSet<Digest>,
+) -> Result<(), Failure> {
+    let document: Digest = id.parse().map_err(|_| Failure::Damaged(Error::internal("the id is no digest")))?;
     let index = record.index.as_ref().map(|index| &index.digest);
     for blob in [&document, &record.manifest].into_iter().chain(index) {
         verify(files, blob)?;
     }
     for layer in &record.layers {
         verify(files, &layer.blob)?;
-        if !sound.insert(layer.diff_id.clone()) {
-            continue;
+        if !sound.contains(&layer.diff_id) {
+            extract(files, limits, &layer.blob, &layer.diff_id).map_err(Failure::Unable)?;
+            sound.insert(layer.diff_id.clone());
         }
-        drop(files.discard_layer(layer.diff_id.hex()));
-        let fresh = files.temporary_layer()?;
-        let plan = Plan { known: Some(&layer.blob), keep: Keep::No, extract: Some(&fresh.path().join("diff")), limits };
-        pipeline::run(&mut File::open(files.blob(&layer.blob))?, &plan, &mut |_| ())?;
-        fresh.publish(&files.layer(&layer.diff_id))?;
     }
     Ok(())
 }
 
-fn verify(files: &Files, blob: &Digest) -> Result<()> {
-    if digest_of(&files.blob(blob))? == *blob {
-        return Ok(());
+/// Replaces a layer's directory by what a sound blob holds.
+fn extract(files: &Files, limits: Limits, blob: &Digest, diff_id: &Digest) -> Result<()> {
+    drop(files.discard_layer(diff_id.hex()));
+    let fresh = files.temporary_layer()?;
+    let plan = Plan { known: Some(blob), keep: Keep::No, extract: Some(&fresh.path().join("diff")), limits };
+    pipeline::run(&mut File::open(files.blob(blob))?, &plan, &mut |_| ())?;
+    fresh.publish(&files.layer(diff_id))
+}
+
+fn verify(files: &Files, blob: &Digest) -> Result<(), Failure> {
+    match digest_of(&files.blob(blob)) {
+        Ok(found) if found == *blob => Ok(()),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Failure::Unable(e.into())),
+        _ => Err(Failure::Damaged(Error::internal(format!("blob {blob} is missing or damaged")))),
     }
-    Err(Error::internal(format!("blob {blob} is damaged")))
 }
 
 /// The digest of a file.

@@ -5,7 +5,7 @@
 //! `syncfs` has returned, the record carries the boot in which the files were written; after a power failure the boot
 //! is another, and [`crate::recover`] checks the files before it believes in them.
 
-use crate::{ImageId, layout, records::IMAGES, store::Inner};
+use crate::{ImageId, layout, records::IMAGES, recover, store::Inner};
 use gantry_model::{Error, Result};
 use gantry_state_db::Batch;
 use std::{
@@ -86,8 +86,12 @@ impl Inner {
 
     /// Syncs what an earlier process of this boot did not.
     pub(crate) fn sync_unsynced(self: &Arc<Self>) {
+        // Without the boot's name nothing can be known to be of it; the next start finds it out.
+        let boot = recover::boot().ok();
         let state = self.read_state();
-        let unsynced = |id: &&ImageId| state.get(id).is_some_and(|known| known.record.unsynced.is_some());
+        // What an earlier boot wrote and this start could not check stays in doubt.
+        let is_of_this = |written: &Option<String>| written.is_some() && *written == boot;
+        let unsynced = |id: &&ImageId| state.get(id).is_some_and(|known| is_of_this(&known.record.unsynced));
         let images: Vec<ImageId> = state.images().map(|image| &image.id).filter(unsynced).cloned().collect();
         drop(state);
         self.sync_later(images);

@@ -7,7 +7,7 @@ use common::{
     remote::{Remote, fetch, gzip},
     small,
 };
-use gantry_image_store::{ImageStore, ImportOptions, InUse, VerifyOptions, import_name};
+use gantry_image_store::{ImageStore, ImportOptions, InUse, VerifyOptions, extract::Limits, import_name};
 use gantry_model::Reference;
 use gantry_state_db::{Batch, Db, Table};
 use serde_json::Value;
@@ -110,6 +110,30 @@ fn another_boot_trusts_nothing_that_was_not_synced() {
     let image = store.resolve("sound").unwrap();
     assert_eq!(fs::read(store.rootfs(&image)[0].join("file")).unwrap(), b"sound");
     assert_eq!(store.list().len(), 1);
+}
+
+/// A start that cannot extract, for lack of room perhaps, loses nothing.
+#[test]
+fn what_cannot_be_checked_is_checked_by_the_next_start() {
+    const IMAGES: Table<Value> = Table::new("images");
+    let bench = Bench::new();
+    let id = bench.import(&small("kept"), "kept").unwrap();
+    let Bench { dir, store } = bench;
+    store.flush();
+    drop(store);
+    let path = dir.path().join("state.db");
+    let db = Db::open(&path).unwrap();
+    for (id, mut record) in db.load(IMAGES).unwrap() {
+        record["unsynced"] = "another boot".into();
+        db.commit(Batch::new().put(IMAGES, &id, &record).unwrap()).unwrap();
+    }
+    let none = Limits { entries: 0, ..Limits::default() };
+    let store = ImageStore::open_with_limits(dir.path(), db, none).unwrap();
+    store.flush();
+    assert!(!store.rootfs(&store.get(&id).unwrap())[0].exists());
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(fs::read(store.rootfs(&store.get(&id).unwrap())[0].join("file")).unwrap(), b"kept");
 }
 
 const ARRIVING: &str = "GANTRY_IMAGE_STORE_CRASH_ARRIVING";
