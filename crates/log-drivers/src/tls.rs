@@ -1,9 +1,9 @@
 //! TLS to receivers.
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned};
+use gantry_tls_trust::{Believer, Gullible, system};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::TcpStream;
@@ -12,14 +12,6 @@ use std::sync::Arc;
 
 /// A TLS connection.
 pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
-
-/// Where distributions keep the certificates that everybody trusts.
-const BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// Whom to trust and who to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,11 +49,13 @@ fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?;
+        .map_err(io::Error::other)?
+        .dangerous();
     let builder = if options.skip_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        builder.with_custom_certificate_verifier(Arc::new(Gullible(provider)))
     } else {
-        builder.with_root_certificates(roots(options.ca.as_deref())?)
+        let believed = options.ca.as_deref().map_or_else(|| Ok(system()), certificates)?;
+        builder.with_custom_certificate_verifier(Arc::new(Believer::new(believed, provider)))
     };
     match (&options.certificate, &options.key) {
         (Some(certificate), Some(key)) => {
@@ -72,15 +66,6 @@ fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
     }
 }
 
-fn roots(ca: Option<&Path>) -> io::Result<RootCertStore> {
-    let mut store = RootCertStore::empty();
-    let bundle = || BUNDLES.iter().map(Path::new).find(|path| path.exists());
-    if let Some(path) = ca.or_else(bundle) {
-        store.add_parsable_certificates(certificates(path)?);
-    }
-    Ok(store)
-}
-
 fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let all = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(path, &e))?;
     all.collect::<Result<_, _>>().map_err(|e| unreadable(path, &e))
@@ -88,43 +73,4 @@ fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
 
 fn unreadable(path: &Path, e: &rustls::pki_types::pem::Error) -> io::Error {
     io::Error::other(format!("{}: {e}", path.display()))
-}
-
-/// Believes every certificate: the option's name says so.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -10,7 +10,6 @@ mod proxy;
 mod roots;
 mod tls;
 pub(crate) mod url;
-mod verify;
 
 pub(crate) use body::Body;
 pub use failure::Failure;

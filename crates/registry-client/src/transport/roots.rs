@@ -1,53 +1,14 @@
-//! Certificates on disk: the system's authorities, and `certs.d`.
+//! Certificates on disk: `certs.d`.
 
 use super::failure::Failure;
+use gantry_tls_trust::{files_in, parse, read};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{
     ffi::OsStr,
     fs,
-    io::{self, Read},
     path::{Path, PathBuf},
     time::SystemTime,
 };
-
-/// Where distributions keep the bundle of authorities; the first that is there counts, as in Go.
-const BUNDLES: [&str; 6] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
-/// Where they keep them one a file; looked at if there is no bundle.
-const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
-
-/// A bundle of all public authorities has a quarter of this.
-const MAX_FILE: u64 = 4 << 20;
-const MAX_FILES: usize = 1024;
-
-/// The system's authorities, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name instead.
-pub(super) fn system() -> Vec<CertificateDer<'static>> {
-    let mut certificates = Vec::new();
-    let file = std::env::var_os("SSL_CERT_FILE").filter(|f| !f.is_empty());
-    let files = file.map_or_else(|| BUNDLES.map(PathBuf::from).to_vec(), |file| vec![file.into()]);
-    if let Some(pem) = files.iter().find_map(|file| read(file).ok()) {
-        certificates.extend(parse(&pem));
-    }
-    let directories = std::env::var_os("SSL_CERT_DIR").filter(|d| !d.is_empty());
-    if !certificates.is_empty() && directories.is_none() {
-        return certificates;
-    }
-    let directories = directories.map_or_else(
-        || DIRECTORIES.map(PathBuf::from).to_vec(),
-        |directories| std::env::split_paths(&directories).collect(),
-    );
-    for file in directories.iter().flat_map(|directory| files_in(directory).unwrap_or_default()) {
-        certificates.extend(read(&file).map(|pem| parse(&pem)).unwrap_or_default());
-    }
-    certificates
-}
 
 /// What a registry's own directories hold.
 #[derive(Default)]
@@ -105,26 +66,6 @@ pub(super) fn fingerprint(directories: &[PathBuf]) -> Fingerprint {
 /// Files with their sizes and times.
 pub(super) type Fingerprint = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
-/// The files of a directory in the order of their names, so that "the first" means something.
-fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(directory)?.take(MAX_FILES);
-    let mut files: Vec<_> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
-    files.sort();
-    Ok(files)
-}
-
-fn read(file: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(file)?.take(MAX_FILE).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 fn read_or_say(file: &Path) -> Result<Vec<u8>, Failure> {
     read(file).map_err(|e| Failure::CertsDir(format!("{}: {e}", file.display())))
-}
-
-/// The certificates of a PEM file; one that is damaged does not take the others along.
-fn parse(pem: &[u8]) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect()
 }

@@ -1,11 +1,7 @@
 //! TLS to a registry or a proxy.
 
-use super::{
-    failure::Failure,
-    roots,
-    url::Origin,
-    verify::{Believer, Gullible},
-};
+use super::{failure::Failure, roots, url::Origin};
+use gantry_tls_trust::{Believer, Gullible, system};
 use rustls::{CertificateError, ClientConfig, crypto::CryptoProvider};
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::{
@@ -121,10 +117,10 @@ impl Tls {
     /// Who believes the system's authorities and a host's own.
     fn believer(&self, mut own: Vec<CertificateDer<'static>>) -> Arc<Believer> {
         if own.is_empty() {
-            let public = || Arc::new(Believer::new(roots::system(), self.provider.clone()));
+            let public = || Arc::new(Believer::new(system(), self.provider.clone()));
             return self.public.get_or_init(public).clone();
         }
-        own.extend(roots::system());
+        own.extend(system());
         Arc::new(Believer::new(own, self.provider.clone()))
     }
 }

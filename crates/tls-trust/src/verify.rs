@@ -19,14 +19,15 @@ use std::{collections::HashSet, fmt, sync::Arc};
 /// The latter is what most private registries have: one self-signed certificate, made with `openssl req -x509`, which
 /// says that it is an authority, and is copied to `certs.d/<host>/ca.crt`. Go takes it; webpki refuses an authority
 /// that is a server.
-pub(super) struct Believer {
+pub struct Believer {
     authorities: Option<Arc<WebPkiServerVerifier>>,
     pinned: HashSet<[u8; 32]>,
     provider: Arc<CryptoProvider>,
 }
 
 impl Believer {
-    pub(super) fn new(certificates: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Self {
+    /// Believes these, by the algorithms of `provider`.
+    pub fn new(certificates: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Self {
         let pinned = certificates.iter().map(|certificate| Sha256::digest(certificate).into()).collect();
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(certificates);
@@ -101,7 +102,7 @@ impl ServerCertVerifier for Believer {
 
 /// Believes everybody: what "insecure" means.
 #[derive(Debug)]
-pub(super) struct Gullible(pub(super) Arc<CryptoProvider>);
+pub struct Gullible(pub Arc<CryptoProvider>);
 
 impl ServerCertVerifier for Gullible {
     fn verify_server_cert(
