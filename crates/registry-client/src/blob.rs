@@ -1,7 +1,7 @@
 //! Blobs on their way here.
 
 use crate::{
-    Client, Credentials, Error, Repository, Result,
+    Client, Error, Repository, Result,
     auth::Authenticator,
     headers,
     refuse::refuse,
@@ -98,8 +98,7 @@ fn request(target: Target, from: u64, to: Option<u64>) -> Result<Request<'static
 /// Opens what is at a URL that anybody may read.
 async fn elsewhere(transport: Arc<Transport>, url: &str, from: u64, to: Option<u64>) -> Result<BlobBody> {
     let url = Url::parse(url).map_err(Error::Invalid)?;
-    let nobody = Authenticator::new(Credentials::default(), String::new());
-    let place = Place::new(url.with_target("/"), false, nobody);
+    let place = Place::new(url.with_target("/"), false, Authenticator::for_strangers());
     let session = Session::new(transport, vec![place], "/");
     let request = request(Target::Url(url), from, to)?;
     BlobBody::open(session.ask(&request).await?, from, to).await

@@ -208,6 +208,24 @@ async fn a_foreign_challenge_is_not_answered() {
 }
 
 #[tokio::test]
+async fn a_stranger_sends_nobody_to_a_token_server() {
+    let tokens = Server::new(good).await;
+    let realm = tokens.address;
+    let stranger = Server::new(move |seen| match seen.target.as_str() {
+        "/closed" => bearer(realm),
+        _ => reply(206, &[("content-range", "bytes 2-3/9")], "cd"),
+    })
+    .await;
+    let repository = stranger.repository(&password(), Access::Pull);
+    let at = |path: &str| format!("http://{}/{path}", stranger.address);
+    assert_eq!(repository.foreign_blob(&at("closed"), 0, None).await.unwrap_err().status(), Some(401));
+    assert!(tokens.seen().is_empty());
+    let part = repository.foreign_blob(&at("open"), 2, Some(4)).await.unwrap();
+    assert_eq!((part.start, part.total, part.ranged), (2, Some(9), true));
+    assert_eq!(read(part).await.unwrap(), b"cd");
+}
+
+#[tokio::test]
 async fn an_upload_elsewhere_carries_no_credentials() {
     let storage = Server::new(|_| reply(201, &[], "")).await;
     let there = storage.address;
