@@ -235,10 +235,11 @@ impl Inner {
         if let Some(record) = replaced {
             self.release_record(id, &record);
         }
-        drop(changing);
         if stored {
+            // Before the next change, which may be to say that what was queued earlier is on disk.
             self.sync_later([id.clone()]);
         }
+        drop(changing);
         Ok((moved, new))
     }
 

@@ -111,18 +111,23 @@ fn work(store: &Weak<Inner>, pending: &Pending, file: &std::io::Result<File>) {
             Ok(file) => rustix::fs::syncfs(file).map_err(|e| Error::from(std::io::Error::from(e))),
             Err(e) => Err(Error::internal(e.to_string())),
         };
-        if let Err(e) = synced.and_then(|()| mark_synced(store, &images)) {
+        if let Err(e) = synced.and_then(|()| mark_synced(store, pending, images.clone())) {
             tracing::warn!("{} images are not known to be on disk: {e}", images.len());
         }
     }
 }
 
 /// The store is only borrowed for this: whoever waited for the queue may want to open the database again.
-fn mark_synced(store: &Weak<Inner>, images: &[ImageId]) -> Result<()> {
+fn mark_synced(store: &Weak<Inner>, pending: &Pending, mut images: Vec<ImageId>) -> Result<()> {
     let Some(store) = store.upgrade() else { return Ok(()) };
     let _changing = store.change();
+    // One that was replaced meanwhile has files that are younger than what was synced.
+    {
+        let queue = pending.lock();
+        images.retain(|id| !queue.images.contains(id));
+    }
     let mut batch = Batch::new();
-    for id in images {
+    for id in &images {
         if let Some(mut record) = store.read_state().get(id).map(|known| known.record.clone()) {
             record.unsynced = None;
             batch = batch.put(IMAGES, id.as_str(), &record).map_err(Error::from)?;
@@ -130,7 +135,7 @@ fn mark_synced(store: &Weak<Inner>, images: &[ImageId]) -> Result<()> {
     }
     store.db.commit(batch).map_err(Error::from)?;
     let mut state = store.write_state();
-    for id in images {
+    for id in &images {
         if let Some(record) = state.record_mut(id) {
             record.unsynced = None;
         }
