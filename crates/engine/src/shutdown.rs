@@ -12,5 +12,10 @@ impl Engine {
         if let Err(e) = self.commit(Batch::new().delete(CONTAINERS, "")).await {
             tracing::error!("the last changes could not be written: {e}");
         }
+        // Other programs may read the images as soon as the daemon is gone.
+        let images = self.images.clone();
+        if let Err(e) = tokio::task::spawn_blocking(move || images.write_index()).await {
+            tracing::warn!("the images' index is not written: {e}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! `syncfs` has returned, the record carries the boot in which the files were written; after a power failure the boot
 //! is another, and [`crate::recover`] checks the files before it believes in them.
 
-use crate::{ImageId, layout, records::IMAGES, recover, store::Inner};
+use crate::{ImageId, ImageStore, layout, records::IMAGES, recover, store::Inner};
 use gantry_model::{Error, Result};
 use gantry_state_db::Batch;
 use std::{
@@ -54,6 +54,13 @@ impl Pending {
             return None;
         }
         Some(work)
+    }
+}
+
+impl ImageStore {
+    /// Brings the layout's index up to date at once.
+    pub fn write_index(&self) {
+        layout::update(&self.inner.files, &self.inner.read_state());
     }
 }
 
