@@ -104,3 +104,19 @@ def test_wait_sees_each_exit(engine):
     container.start()
     answer.read()
     assert answer.json["StatusCode"] == 5
+
+
+@pytest.mark.differs(reference="it has no process of its own for a container that could hang")
+def test_a_parent_that_hangs_delays_nobody(own_engine):
+    """A container's parent process stands still, as in a log on a file system that is gone, while the daemon starts."""
+    engine = own_engine()
+    stuck, others = engine.start_container(), [engine.start_container() for _ in range(3)]
+    (shim,) = [pid for pid, line in engine.sandbox.processes().items() if line == f"gantry-shim {stuck.id}"]
+    engine.sandbox.run(["kill", "-STOP", str(shim)])
+    engine.kill()
+    engine.start()
+    assert all(other.state["Running"] for other in [stuck, *others])
+    others[0].stop(t=0)
+    engine.sandbox.run(["kill", "-CONT", str(shim)])
+    stuck.kill()
+    assert stuck.wait() == 137

@@ -14,6 +14,7 @@ use crate::engine::CONTAINERS;
 use crate::restart_policy;
 use crate::shim::{Incoming, ShimLink, ShimReader, supervise};
 use crate::start::RunFile;
+use futures_util::{StreamExt, stream};
 use gantry_image_store::ImageId;
 use gantry_model::digest::Digest;
 use gantry_model::{ContainerStatus, Error, Id, Result, Timestamp};
@@ -22,6 +23,12 @@ use gantry_shim_protocol::{Answer, Exit, Phase, RequestBody, Target, transport};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Shims that are asked at a time.
+const LOOKS: usize = 32;
+/// A shim answers in microseconds, on a machine that is busy with a hundred of them in milliseconds.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What the look at a container's run found.
 enum Found {
@@ -41,10 +48,17 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
     let mut live = Vec::new();
     let mut found = Vec::new();
     let mut ended = Vec::new();
-    for (_, record) in records {
-        let container = Arc::new(Container::new(record));
-        restore_definition(engine, &container);
-        match look(engine, &container).await {
+    let containers: Vec<_> = records.into_iter().map(|(_, record)| Arc::new(Container::new(record))).collect();
+    for container in &containers {
+        restore_definition(engine, container);
+    }
+    // Side by side: one shim that does not answer must not keep the others waiting.
+    let looks = containers.into_iter().map(|container| async move {
+        let found = look(engine, &container).await;
+        (container, found)
+    });
+    for (container, what) in stream::iter(looks).buffered(LOOKS).collect::<Vec<_>>().await {
+        match what {
             Found::Running { link, reader, pid, started_at, run } => {
                 live.extend(adopt(engine, &container, pid, started_at, run.as_ref()));
                 container.set_shim(Some(link.clone()));
@@ -126,22 +140,22 @@ async fn ask(
     link: Arc<ShimLink>,
     mut reader: ShimReader,
 ) -> Option<Found> {
-    let answer = {
+    let answered = tokio::time::timeout(ANSWER, async {
         let question = link.request(RequestBody::Status, &[]);
         tokio::pin!(question);
         // Answers are delivered by the reader, so both run.
         loop {
             tokio::select! {
-                answer = &mut question => break answer.ok()?.0,
-                incoming = reader.next() => if let Incoming::Closed = incoming { return None },
+                answer = &mut question => break answer.ok(),
+                incoming = reader.next() => if let Incoming::Closed = incoming { break None },
             }
         }
-    };
-    let Answer::Status(status) = answer else { return None };
+    });
+    let Ok(answer) = answered.await else { return Some(silent(engine, container, link, reader)) };
+    let Some((Answer::Status(status), _)) = answer else { return None };
     match status.phase {
         Phase::Running { pid, started_at } => {
-            let run = std::fs::read(engine.dirs(&container.id).run_file()).ok();
-            let run = run.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let run = run_file(engine, container);
             Some(Found::Running { link, reader, pid, started_at, run })
         }
         Phase::Exited(exit) => Some(Found::Ended(exit)),
@@ -151,6 +165,26 @@ async fn ask(
             None
         }
     }
+}
+
+/// A shim that hangs, in a log on a file system that is gone, say. What runs is taken over as the record knows it; the
+/// shim says the rest when it comes back. One that was still setting its container up gives that up by itself.
+fn silent(engine: &Engine, container: &Container, link: Arc<ShimLink>, reader: ShimReader) -> Found {
+    tracing::error!("container {}: its shim does not answer", container.id);
+    let (live, pid, time, started_at) = {
+        let state = &container.read().state;
+        (state.status.is_live(), state.pid, state.pid_start_time, state.started_at)
+    };
+    if !live || crate::procfs::start_time(pid) != Some(time) {
+        return Found::Nothing;
+    }
+    let started_at = started_at.unix_nanos().and_then(|nanos| i64::try_from(nanos).ok()).unwrap_or_default();
+    Found::Running { link, reader, pid, started_at, run: run_file(engine, container) }
+}
+
+fn run_file(engine: &Engine, container: &Container) -> Option<RunFile> {
+    let bytes = std::fs::read(engine.dirs(&container.id).run_file()).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// Kills a shim's container and waits until the shim is gone, too.
@@ -223,7 +257,7 @@ async fn resume(engine: &Arc<Engine>, container: &Arc<Container>, exit: Option<E
     };
     if resumed {
         container.progress.send_modify(|p| p.restarts = true);
-        engine.schedule_restart(container, std::time::Duration::ZERO);
+        engine.schedule_restart(container, Duration::ZERO);
     } else if container.read().state.status != ContainerStatus::Created {
         engine.auto_remove(container);
     }
