@@ -3,7 +3,7 @@
 use crate::{
     HistoryItem, ImageConfig, ImageDocument, ImageId, ImageStore, changes,
     config::RootFs,
-    image::{Layer, chain_ids},
+    image::{Layer, chain_ids, check_layer_count},
     layout,
     lease::Lease,
     pack::{self, Form, Found},
@@ -60,6 +60,7 @@ impl ImageStore {
         (options.check)()?;
         let empty = top.is_none();
         layers.extend(top);
+        check_layer_count(layers.len())?;
 
         let parent = Some(options.base.clone()).filter(|base| self.get(base).is_some());
         let name = options.name.clone();

@@ -34,9 +34,10 @@ impl Push {
         }
         let original = is_from_registry(image, stored);
         let mut seen = HashSet::new();
-        // The top first, as people read them.
+        // The top first, as people read them. By the blobs, because a manifest may name an archive twice, compressed
+        // in different ways.
         let pairs = image.layers.iter().zip(&stored.layers).rev();
-        let pairs: Vec<_> = pairs.filter(|(layer, _)| seen.insert(&layer.diff_id)).collect();
+        let pairs: Vec<_> = pairs.filter(|(layer, _)| seen.insert(&layer.blob)).collect();
         for (layer, _) in &pairs {
             reporter.tell(lines::state(layer.diff_id.short(), "Preparing"));
         }
@@ -44,10 +45,10 @@ impl Push {
         let mut pushes: FuturesUnordered<_> = pushes.collect();
         let mut sent: HashMap<&Digest, Sent> = HashMap::new();
         while let Some(pushed) = pushes.next().await {
-            let (diff_id, layer) = pushed?;
-            sent.insert(diff_id, layer);
+            let (blob, layer) = pushed?;
+            sent.insert(blob, layer);
         }
-        let in_order = image.layers.iter().map(|layer| sent.get(&layer.diff_id).cloned());
+        let in_order = image.layers.iter().map(|layer| sent.get(&layer.blob).cloned());
         in_order.collect::<Option<_>>().ok_or_else(|| Error::internal("a layer was not pushed"))
     }
 
@@ -62,7 +63,7 @@ impl Push {
         let as_stored = Sent { digest: layer.blob.clone(), size: layer.blob_size };
         if !entry.urls.is_empty() {
             reporter.tell(lines::state(id, "Skipped foreign layer"));
-            return Ok((&layer.diff_id, Sent { digest: entry.digest.clone(), size: entry.size }));
+            return Ok((&layer.blob, Sent { digest: entry.digest.clone(), size: entry.size }));
         }
         let uploads = self.engine.transfers.uploads();
         let _turn = if let Ok(turn) = uploads.try_acquire() {
@@ -80,7 +81,7 @@ impl Push {
             self.compressed_layer(layer, meter).await?
         };
         reporter.tell(lines::state(id, arrived.status()));
-        Ok((&layer.diff_id, sent))
+        Ok((&layer.blob, sent))
     }
 
     /// Compresses a layer, unless that was done before and the registry still has what came out.
