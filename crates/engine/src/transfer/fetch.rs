@@ -16,8 +16,8 @@ pub(super) struct Job {
     pub(super) tell: watch::Sender<Snapshot>,
 }
 
-/// What must stay as long as the unpacking thread runs, even if the task that started it is gone.
-struct Held {
+/// What must stay as long as a thread works on the layer, even if the task that started it is gone.
+pub(super) struct Held {
     _gate: OwnedMutexGuard<()>,
     _unpacking: OwnedSemaphorePermit,
 }
@@ -65,7 +65,7 @@ impl Job {
         tokio::select! {
             // An archive that is refused, or a full disk, ends the download too.
             outcome = &mut unpacked => return joined(outcome),
-            downloaded = self.download(&incoming) => {
+            downloaded = self.download(&incoming, held) => {
                 if let Err(e) = downloaded {
                     incoming.fail(&e);
                     // Its failure is this one. But the thread has to be done before the blob can be opened again.
@@ -95,7 +95,7 @@ impl Job {
     }
 
     /// Fetches what is missing, as often as it takes and is allowed.
-    async fn download(&self, incoming: &IncomingLayer) -> Result<()> {
+    async fn download(&self, incoming: &Arc<IncomingLayer>, held: &Arc<Held>) -> Result<()> {
         let _turn = self.turn(&self.limits.downloads).await?;
         let mut attempts = Attempts::new(self.limits.attempts);
         loop {
@@ -104,7 +104,7 @@ impl Job {
                 snapshot.received = before;
                 snapshot.phase = Phase::Downloading;
             });
-            let (asked, failure) = match ranges::fetch_missing(self, incoming).await {
+            let (asked, failure) = match ranges::fetch_missing(self, incoming, held).await {
                 Ok(()) => {
                     self.tell.send_modify(|snapshot| snapshot.phase = Phase::Unpacking);
                     return Ok(());

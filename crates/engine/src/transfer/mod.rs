@@ -16,6 +16,7 @@ mod ranges;
 mod small;
 mod source;
 mod stage;
+mod writer;
 
 pub(crate) use attempts::Attempts;
 pub(crate) use later::Later;

@@ -4,16 +4,16 @@
 //! there are connections would be simpler, but unpacking follows the first missing byte: it would get a quarter of the
 //! bytes while all of them arrive, and do the rest alone.
 
-use super::fetch::Job;
-use bytes::Bytes;
+use super::fetch::{Held, Job};
+use super::writer::{Batch, Gone, Writer};
 use futures_util::future::try_join_all;
 use gantry_image_store::IncomingLayer;
 use gantry_model::Error;
 use gantry_registry_client::{self as registry, BlobBody};
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// From so many missing bytes on, more than one connection is used.
 const LARGE: u64 = 16 << 20;
@@ -21,10 +21,6 @@ const LARGE: u64 = 16 << 20;
 const PIECE: u64 = 8 << 20;
 /// Connections for a layer, at most.
 const CONNECTIONS: usize = 3;
-/// Bytes that are collected before they are written, and so what a connection holds in memory.
-const BATCH: usize = 256 * 1024;
-/// How long bytes wait to be written.
-const DELAY: Duration = Duration::from_millis(100);
 /// A connection on which nothing comes for so long is given up.
 const STALLED: Duration = Duration::from_secs(60);
 
@@ -40,26 +36,29 @@ pub(super) enum Failure {
     Store(Error),
 }
 
-/// One attempt to fetch all that is missing.
-pub(super) async fn fetch_missing(job: &Job, incoming: &IncomingLayer) -> Result<(), Failure> {
+/// One attempt to fetch all that is missing. What arrived is written when this returns.
+pub(super) async fn fetch_missing(job: &Job, incoming: &Arc<IncomingLayer>, held: &Arc<Held>) -> Result<(), Failure> {
     let missing = incoming.missing();
-    let Some(first) = missing.first().cloned() else { return Ok(()) };
-    let bytes: u64 = missing.iter().map(|range| range.end - range.start).sum();
-    let transfer = Transfer { job, incoming };
-    if bytes < LARGE {
-        for range in missing {
-            if transfer.range(range).await?.is_whole() {
-                return Ok(());
-            }
-        }
+    if missing.is_empty() {
         return Ok(());
     }
-    transfer.pieces(first, missing).await
+    let transfer = Transfer { job, writer: Writer::start(job, incoming, held) };
+    let fetched = transfer.fetch(missing).await;
+    // Where writing failed, that is the reason for everything else.
+    transfer.writer.finish().await.map_err(Failure::Store)?;
+    fetched
 }
 
 impl From<registry::Error> for Failure {
     fn from(e: registry::Error) -> Self {
         Self::Registry(e)
+    }
+}
+
+/// [`fetch_missing`] says why.
+impl From<Gone> for Failure {
+    fn from(_: Gone) -> Self {
+        Self::Store(Error::internal("the layer could not be written"))
     }
 }
 
@@ -79,15 +78,28 @@ impl Covered {
 
 struct Transfer<'a> {
     job: &'a Job,
-    incoming: &'a IncomingLayer,
+    writer: Writer,
 }
 
 impl Transfer<'_> {
+    async fn fetch(&self, missing: Vec<Range<u64>>) -> Result<(), Failure> {
+        let bytes: u64 = missing.iter().map(|range| range.end - range.start).sum();
+        if bytes >= LARGE {
+            return self.pieces(missing).await;
+        }
+        for range in missing {
+            if self.range(range).await?.is_whole() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Lets connections take pieces until there are none.
-    async fn pieces(&self, first: Range<u64>, missing: Vec<Range<u64>>) -> Result<(), Failure> {
+    async fn pieces(&self, missing: Vec<Range<u64>>) -> Result<(), Failure> {
         let mut pieces: VecDeque<_> = missing.into_iter().flat_map(cut).collect();
         // The first piece shows whether there are ranges at all.
-        let piece = pieces.pop_front().unwrap_or(first);
+        let Some(piece) = pieces.pop_front() else { return Ok(()) };
         let body = self.open(piece.clone()).await?;
         if !body.ranged {
             return self.receive(body, 0..self.job.wanted.size).await;
@@ -169,68 +181,23 @@ impl Transfer<'_> {
                     }
                     batch.add(bytes);
                     if batch.is_due() {
-                        self.write(&mut batch)?;
+                        self.writer.take(&mut batch).await?;
                     }
                 }
                 Ok(None) => {
-                    self.write(&mut batch)?;
-                    return if batch.at == range.end {
+                    self.writer.take(&mut batch).await?;
+                    return if batch.end() == range.end {
                         Ok(())
                     } else {
                         Err(Failure::Lost(Error::unavailable(TRUNCATED)))
                     };
                 }
                 Err(e) => {
-                    self.write(&mut batch)?;
+                    self.writer.take(&mut batch).await?;
                     return Err(e);
                 }
             }
         }
-    }
-
-    /// The page cache takes the bytes at once, or makes the writer wait when the disk is behind; other tasks of this
-    /// thread must not.
-    fn write(&self, batch: &mut Batch) -> Result<(), Failure> {
-        if batch.pieces.is_empty() {
-            return Ok(());
-        }
-        let written = tokio::task::block_in_place(|| {
-            batch.pieces.iter().try_fold(batch.at, |at, piece| {
-                self.incoming.write(at, piece)?;
-                Ok(at + piece.len() as u64)
-            })
-        });
-        *batch = Batch::new(written.map_err(Failure::Store)?);
-        let received = self.incoming.received();
-        self.job.tell.send_modify(|snapshot| snapshot.received = received);
-        Ok(())
-    }
-}
-
-/// Bytes that arrived and are not written yet.
-struct Batch {
-    at: u64,
-    pieces: Vec<Bytes>,
-    length: usize,
-    since: Instant,
-}
-
-impl Batch {
-    fn new(at: u64) -> Self {
-        Self { at, pieces: Vec::new(), length: 0, since: Instant::now() }
-    }
-
-    fn end(&self) -> u64 {
-        self.at + self.length as u64
-    }
-
-    fn add(&mut self, bytes: Bytes) {
-        self.length += bytes.len();
-        self.pieces.push(bytes);
-    }
-
-    fn is_due(&self) -> bool {
-        self.length >= BATCH || self.since.elapsed() >= DELAY
     }
 }
 
