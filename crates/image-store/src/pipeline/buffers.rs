@@ -10,8 +10,9 @@ use std::{
     },
 };
 
-/// Large enough that a write costs more than its system call, small enough for the second-level cache.
-pub(super) const BUFFER: usize = 256 << 10;
+/// Large enough that a write costs more than its system call, small enough for the second-level cache. Three layers that
+/// are unpacked at once have some sixty of them.
+pub(super) const BUFFER: usize = 128 << 10;
 /// Buffers between two stages.
 const QUEUE: usize = 8;
 
