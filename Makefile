@@ -51,7 +51,7 @@ test-rust: setup-build
 	$(CARGO) test --locked --workspace
 
 # The end-to-end tests, through the API and the docker command.
-test-e2e: build $(VENV)/ready
+test-e2e: build $(VENV)/ready tests/clients/node/node_modules/.ready
 	@scripts/setup.sh test
 	cd tests && GANTRY_BIN="$(abspath dist/gantry)" "$(abspath $(VENV))/bin/python" -m pytest $(PYTEST_FLAGS)
 
@@ -59,6 +59,12 @@ $(VENV)/ready: tests/requirements.txt
 	@scripts/setup.sh python
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+	@touch $@
+
+# Docker's clients for Node.js, as the lock says; install scripts build what no test needs.
+tests/clients/node/node_modules/.ready: tests/clients/node/package-lock.json
+	@scripts/setup.sh node
+	cd tests/clients/node && npm ci --silent --omit=optional --ignore-scripts
 	@touch $@
 
 bench: build

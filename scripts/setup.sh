@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what a task needs and this machine (Debian or Ubuntu, with Rust) does not have.
-# Usage: setup.sh build|run|test|python|bench
+# Usage: setup.sh build|run|test|python|node|bench
 set -eu
 
 here=$(dirname "$0")
@@ -53,6 +53,10 @@ python)
     need python3 python3
     need_package python3-venv
     ;;
+node)
+    need node nodejs
+    need npm npm
+    ;;
 test)
     need curl curl
     need gcc gcc
@@ -90,7 +94,7 @@ bench)
     need_package busybox-static
     ;;
 *)
-    echo "usage: $0 build|run|test|python|bench" >&2
+    echo "usage: $0 build|run|test|python|node|bench" >&2
     exit 2
     ;;
 esac

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import docker as sdk
 import pytest
 
 from harness import cli, rootfs
@@ -128,6 +129,14 @@ def api(engine):
 def docker(engine, docker_path):
     """One of the installed docker commands."""
     return cli.Cli(docker_path, engine)
+
+
+@pytest.fixture(params=["auto", "1.35"])
+def client(engine, request):
+    """docker-py, at the engine's newest version and at 1.35."""
+    made = sdk.DockerClient(base_url=engine.host, version=request.param, timeout=30)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

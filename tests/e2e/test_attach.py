@@ -294,6 +294,19 @@ def test_resize(engine):
     container.kill()
 
 
+def test_init_and_a_terminal(engine):
+    """The program, not init, owns the terminal: it may read it, and ctrl-c is for it."""
+    box = engine.create("read line; echo got $line; trap 'exit 7' INT; echo armed; while :; do sleep 0.1; done",
+                        Tty=True, OpenStdin=True, host={"Init": True})
+    answer = stream(box, stdin=1, stdout=1)
+    box.start()
+    answer.connection.write(b"text\n")
+    assert answer.connection.until(b"armed") is not None
+    answer.connection.write(b"\x03")
+    assert box.wait() == 7
+    answer.close()
+
+
 def test_console_size_at_create(engine):
     api = engine.api if engine.is_reference else engine.api.at("1.44")
     container = engine.start_container(["probe", "winsize"], Tty=True, host={"ConsoleSize": [33, 99]}, api=api)

@@ -7,15 +7,6 @@ from harness import rootfs
 from harness.engine import IMAGE
 
 
-@pytest.fixture(params=["auto", "1.35"])
-def client(engine, request):
-    made = sdk.DockerClient(base_url=f"unix://{engine.proxy_socket}", version=request.param, timeout=30)
-    yield made
-    for container in made.containers.list():
-        container.remove(force=True)
-    made.close()
-
-
 def test_system(client):
     assert client.ping()
     assert client.version()["Os"] == "linux"

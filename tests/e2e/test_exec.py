@@ -6,7 +6,7 @@ import time
 import pytest
 
 from harness.engine import wait_until
-from harness.http import demultiplex
+from harness.http import Connection, demultiplex
 
 
 @pytest.fixture
@@ -43,6 +43,23 @@ def test_upgrade(box):
     answer = start(box, id)
     assert answer.status == 101
     assert demultiplex(drain(answer)) == (b"hi\n", b"")
+
+
+def test_output_comes_after_the_head(box):
+    """Clients read the head through a buffer that they forget then: output waits until they have it."""
+    id = create(box, ["echo", "hi"], AttachStdout=True)
+    connection = Connection(box.api.path)
+    body = b"{}"
+    connection.write(f"POST /v1.41/exec/{id}/start HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+                     f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    wait_until(lambda: not box.api.get(f"/exec/{id}/json").json["Running"] or box.engine.is_reference)
+    # What 20.10 does it does because its execs take longer than this.
+    first = connection.sock.recv(65536)
+    assert first.startswith(b"HTTP/1.1 101 UPGRADED\r\n")
+    if not box.engine.is_reference:
+        assert first.endswith(b"\r\n\r\n")
+        assert demultiplex(connection.exactly(11)) == (b"hi\n", b"")
+    connection.close()
 
 
 def test_only_what_was_asked(box):

@@ -18,3 +18,4 @@ pub mod seccomp;
 pub mod seqpacket;
 pub mod signals;
 pub mod spawn;
+pub mod unread;

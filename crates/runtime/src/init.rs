@@ -15,11 +15,12 @@ pub(crate) fn run(task: &mut Task<'_>, uid: u32, execute: &dyn Fn(&Task<'_>) -> 
     // Blocked from before the clone on: a signal that comes early is passed on, not lost.
     process::block_all_signals();
     let program = process::clone_child(0, None, || {
-        process::reset_signals();
         // A process group of its own, which owns the terminal: what the keyboard sends does not
-        // reach the program twice.
+        // reach the program twice. While signals are still blocked: the new group is in the
+        // background until it has the terminal, and who takes that from there gets SIGTTOU and stops.
         let _ = rustix::process::setpgid(None, None);
         let _ = rustix::termios::tcsetpgrp(std::io::stdin(), rustix::process::getpid());
+        process::reset_signals();
         match execute(task) {
             Ok(never) => match never {},
             Err(failure) => report(&task.channel, failure),

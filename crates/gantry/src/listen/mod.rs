@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -166,6 +166,18 @@ impl gantry_http_api::Peer for Connection {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Tls(stream) => stream.get_ref().0.as_fd(),
         })
+    }
+
+    /// A unix socket's kernel knows. Over TCP it knows what has arrived, which is something else.
+    async fn has_read(&self) {
+        if let Self::Unix(stream) = self {
+            let all = || match gantry_linux::unread::peer_has_read(stream) {
+                Ok(false) => Err(io::ErrorKind::WouldBlock.into()),
+                // A client that is gone will be noticed by whoever writes next.
+                Ok(true) | Err(_) => Ok(()),
+            };
+            let _ = stream.async_io(Interest::WRITABLE, all).await;
+        }
     }
 }
 

@@ -70,7 +70,9 @@ pub(crate) struct DiskUsageView<'a> {
     images: Option<Vec<image::Summary<'a>>>,
     containers: &'a Option<Vec<ContainerSummary>>,
     volumes: &'a Option<Vec<Volume>>,
-    build_cache: &'a Option<Vec<Value>>,
+    /// Since 1.39.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build_cache: Option<&'a Option<Vec<Value>>>,
     /// Of the build cache; since 1.42 each of its records has a size.
     #[serde(skip_serializing_if = "Option::is_none")]
     builder_size: Option<i64>,
@@ -83,7 +85,7 @@ pub(crate) fn disk_usage(version: ApiVersion, usage: &DiskUsage) -> DiskUsageVie
         images: usage.images.as_deref().map(|images| image::summaries(version, images)),
         containers: &usage.containers,
         volumes: &usage.volumes,
-        build_cache: &usage.build_cache,
+        build_cache: (version >= ApiVersion::v1(39)).then_some(&usage.build_cache),
         builder_size: (version < ApiVersion::v1(42)).then_some(0),
     }
 }

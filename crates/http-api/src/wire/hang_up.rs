@@ -12,6 +12,11 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest};
 pub trait Peer: AsyncRead + AsyncWrite + Unpin + Send {
     /// The socket below, if it is known.
     fn socket(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Ready when the client has read all that was written, or nobody can tell.
+    fn has_read(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,15 @@ use super::{Body, HangUp, Peer, Service, Session, Stopping, front::Front, head::
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
-use std::io;
+use std::{io, time::Duration};
 use time::{OffsetDateTime, macros::format_description};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// The bodies of such requests are a few options.
 const MAX_BODY: usize = 1024 * 1024;
+
+/// How long a session's output waits for the client to have read the head.
+const HEAD_READ: Duration = Duration::from_secs(1);
 
 /// The ways to say that the connection is no longer HTTP's.
 #[derive(Debug, Clone)]
@@ -86,6 +89,9 @@ where
             let (unread, mut io) = front.into_raw();
             io.write_all(&head).await.ok()?;
             io.flush().await.ok()?;
+            // docker-py and others read the head through a buffer which they then forget, with all
+            // output that came along. Docker's execs start too slowly for that to be seen.
+            let _ = tokio::time::timeout(HEAD_READ, io.has_read()).await;
             let hang_up = HangUp::of(&io);
             let mut client = Rewound::new(unread, io);
             tokio::select! {
