@@ -3,7 +3,7 @@
 use gantry_api_types::{ContainerConfig, Empty, HealthConfig};
 use gantry_image_store::{HealthConfig as ImageHealth, ImageConfig};
 use gantry_model::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Completes `config` and returns the program and its arguments.
 pub(super) fn merge(config: &mut ContainerConfig, image: &ImageConfig) -> Result<(String, Vec<String>)> {
@@ -47,11 +47,8 @@ fn merge_set<'a>(own: &mut Option<BTreeMap<String, Empty>>, images: impl ExactSi
 fn merge_env(config: &mut ContainerConfig, image: &[String]) {
     let key = |text: &str| text.split('=').next().unwrap_or_default().to_owned();
     let env = config.env.get_or_insert_default();
-    for variable in image {
-        if !env.iter().any(|own| key(own) == key(variable)) {
-            env.push(variable.clone());
-        }
-    }
+    let mut known: HashSet<String> = env.iter().map(|own| key(own)).collect();
+    env.extend(image.iter().filter(|variable| known.insert(key(variable))).cloned());
 }
 
 /// An entrypoint of the client's goes without the image's command.
