@@ -3,6 +3,7 @@
 #   make run      install what is missing, build, start an engine of its own, walk through the API
 #   make test     install what is missing, all tests
 #   make build    dist/gantry, one static binary
+#   make soak     eight clients for an hour (SOAK_SECONDS); nothing may grow
 #   make bench    Gantry beside dockerd and bare runc/crun, with the targets
 #   make lint     formatting, clippy, licences, dependency directions
 #   make fuzz     the readers of hostile input, FUZZ_SECONDS each
@@ -22,7 +23,7 @@ GANTRY ?= dist/gantry
 PYTEST_FLAGS ?= -n 2
 BENCH_FLAGS ?=
 
-.PHONY: all build run stop test test-rust test-e2e bench lint fmt fuzz install uninstall clean setup-build
+.PHONY: all build run stop test test-rust test-e2e soak bench lint fmt fuzz install uninstall clean setup-build
 
 all: build
 
@@ -66,6 +67,12 @@ tests/clients/node/node_modules/.ready: tests/clients/node/package-lock.json
 	@scripts/setup.sh node
 	cd tests/clients/node && npm ci --silent --omit=optional --ignore-scripts
 	@touch $@
+
+# Not part of `make test`: it takes as long as it is told to.
+SOAK_SECONDS ?= 3600
+soak: build $(VENV)/ready
+	@scripts/setup.sh test
+	cd tests && SOAK_SECONDS=$(SOAK_SECONDS) GANTRY_BIN="$(abspath dist/gantry)" "$(abspath $(VENV))/bin/python" -m pytest -s soak
 
 bench: build
 	@scripts/setup.sh bench

@@ -291,6 +291,29 @@ def test_many_at_once(box):
     assert results == [True] * 20
 
 
+def test_hundreds_at_once(box):
+    """Created together, started together; then the container knows of none, and nothing of them runs."""
+    import threading
+    count = 60 if box.engine.is_reference else 300
+    ids = [create(box, ["sh", "-c", f"echo {n}"], AttachStdout=True) for n in range(count)]
+    assert len(box.inspect()["ExecIDs"]) == count
+    found = {}
+
+    def go(number, id):
+        data = box.api.post(f"/exec/{id}/start", {"Detach": False}, stream=True, expect=200, timeout=100).read()
+        found[number] = demultiplex(data)[0]
+
+    threads = [threading.Thread(target=go, args=pair) for pair in enumerate(ids)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {n: f"{n}\n".encode() for n in range(count)}
+    wait_until(lambda: not box.inspect()["ExecIDs"], what="an empty list of execs")
+    assert box.api.get(f"/exec/{ids[-1]}/json", expect=200).json["ExitCode"] == 0
+    assert len(box.api.get(f"{box.path}/top", expect=200).json["Processes"]) == 1
+
+
 def test_much_output(box):
     code, out, _ = box.exec(["probe", "lines", "50000"])
     assert (code, len(out.splitlines())) == (0, 50000)
