@@ -168,6 +168,10 @@ impl gantry_http_api::Peer for Connection {
         })
     }
 
+    fn tells_hang_up(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
     /// A unix socket's kernel knows. Over TCP it knows what has arrived, which is something else.
     async fn has_read(&self) {
         if let Self::Unix(stream) = self {

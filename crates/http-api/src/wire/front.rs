@@ -1,7 +1,7 @@
 //! What hyper reads from: the connection, a request at a time, with targets it accepts.
 
 use super::{
-    MAX_HEAD,
+    HangUp, MAX_HEAD, Peer,
     body_end::{BodyEnd, Broken},
     head::{self, Summary},
     progress::Progress,
@@ -50,9 +50,11 @@ pub(super) struct Front<IO> {
     progress: Arc<Progress>,
     takes_over: fn(&str, &str) -> bool,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Ready when a client that has no more to say is gone as well.
+    gone: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Front<IO> {
+impl<IO: Peer> Front<IO> {
     pub(super) fn new(io: IO, takes_over: fn(&str, &str) -> bool) -> Self {
         Self {
             io,
@@ -61,6 +63,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Front<IO> {
             progress: Arc::default(),
             takes_over,
             deadline: None,
+            gone: None,
         }
     }
 
@@ -144,8 +147,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Front<IO> {
         }
         self.state = State::Head { searched: self.unread.len() };
         match self.poll_fill(cx, READ_SIZE)? {
-            Poll::Ready(0) if self.unread.is_empty() => Poll::Ready(Ok(HeadStep::End)),
+            Poll::Ready(0) if self.unread.is_empty() => {
+                ready!(self.poll_end(cx));
+                Poll::Ready(Ok(HeadStep::End))
+            }
             Poll::Ready(0) => {
+                ready!(self.poll_end(cx));
                 self.state = State::Raw;
                 Poll::Ready(Ok(HeadStep::Again))
             }
@@ -157,6 +164,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Front<IO> {
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
+    }
+
+    /// Ready when hyper may hear of the end of the client's bytes. It drops what is under way then, and a client that
+    /// only closed its sending side still waits for the answer.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.progress.poll_idle(cx).is_ready() || !self.io.tells_hang_up() {
+            return Poll::Ready(());
+        }
+        let gone = self.gone.get_or_insert_with(|| Box::pin(HangUp::of(&self.io).happened()));
+        gone.as_mut().poll(cx)
     }
 
     /// The state after a head of `length` bytes at the front of `unread`.
@@ -233,7 +250,7 @@ fn hand_on(from: &mut BytesMut, buf: &mut ReadBuf<'_>) {
     from.advance(length);
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Front<IO> {
+impl<IO: Peer> AsyncRead for Front<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if buf.remaining() == 0 {
@@ -273,7 +290,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Front<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Front<IO> {
+impl<IO: Peer> AsyncWrite for Front<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }

@@ -13,6 +13,11 @@ pub trait Peer: AsyncRead + AsyncWrite + Unpin + Send {
     /// The socket below, if it is known.
     fn socket(&self) -> Option<BorrowedFd<'_>>;
 
+    /// Whether the kernel says when the client is gone, and not only when it has no more to say.
+    fn tells_hang_up(&self) -> bool {
+        false
+    }
+
     /// Ready when the client has read all that was written, or nobody can tell.
     fn has_read(&self) -> impl Future<Output = ()> + Send {
         std::future::ready(())
@@ -30,6 +35,10 @@ impl Peer for tokio::io::DuplexStream {
 impl Peer for tokio::net::UnixStream {
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         Some(std::os::fd::AsFd::as_fd(self))
+    }
+
+    fn tells_hang_up(&self) -> bool {
+        true
     }
 }
 

@@ -167,6 +167,63 @@ fn bodies(mut text: &str) -> Vec<String> {
     bodies
 }
 
+/// Answers when it is told to.
+struct Late(tokio::sync::Notify);
+
+impl Service for Late {
+    type Session = UpperCase;
+
+    fn takes_over(_: &str, _: &str) -> bool {
+        false
+    }
+
+    async fn call(&self, _: Request<Incoming>) -> Response<Body> {
+        self.0.notified().await;
+        Response::new(respond::full("late"))
+    }
+
+    async fn take_over(&self, _: Request<Bytes>) -> Answer<UpperCase> {
+        Answer::Respond(Response::new(respond::full("")))
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_only_has_no_more_to_say_gets_its_answer() {
+    let (mut client, server) = tokio::net::UnixStream::pair().unwrap();
+    let service = std::sync::Arc::new(Late(tokio::sync::Notify::new()));
+    let serving = service.clone();
+    let served = tokio::spawn(async move {
+        let (_stop, stopped) = watch::channel(false);
+        serve(server, &*serving, stopped).await;
+    });
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    client.shutdown().await.unwrap();
+    // The server has every chance to see the end first.
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    service.0.notify_one();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("late"), "{answer}");
+    served.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_is_missed_although_it_had_no_more_to_say() {
+    let (told, dropped) = oneshot::channel();
+    let (mut client, server) = tokio::net::UnixStream::pair().unwrap();
+    let service = Endless(Mutex::new(Some(DropFlag(Some(told)))));
+    let served = tokio::spawn(async move {
+        let (_stop, stopped) = watch::channel(false);
+        serve(server, &service, stopped).await;
+    });
+    client.write_all(b"GET /silent HTTP/1.1\r\n\r\n").await.unwrap();
+    client.shutdown().await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    drop(client);
+    dropped.await.unwrap();
+    served.await.unwrap();
+}
+
 #[tokio::test]
 async fn pipelined_requests_at_every_split() {
     let requests = b"GET /a?filters={\"id\":[\"1\"]} HTTP/1.1\r\nHost: v1.35\r\n\r\n\
