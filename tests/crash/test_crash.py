@@ -86,13 +86,16 @@ def check(engine, workers, steadies, pids):
     inspected = {id: api.get(f"/containers/{id}/json", expect=200).json for id in listed}
     for id in running:
         assert (engine.sandbox.proc(inspected[id]["State"]["Pid"])).exists()
+    # Asked anew each time: what was killed just before the daemon may be on its way out, without its interface already.
+    def alive(network=None):
+        found = api.get("/containers/json", expect=200).json
+        return {c["Id"] for c in found if network in (None, c["HostConfig"]["NetworkMode"])}
     # One interface for each running container on the bridge.
-    bridged = [id for id in running if inspected[id]["HostConfig"]["NetworkMode"] == "bridge"]
-    wait_until(lambda: len(peers(engine)) == len(bridged), what=f"{len(bridged)} interfaces, there are {peers(engine)}")
+    wait_until(lambda: len(peers(engine)) == len(alive("bridge")), what="an interface for each running container")
     # One cgroup for each running container, and none of the dead.
-    wait_until(lambda: cgroup_ids(engine) == running, what="cgroups of the running containers alone")
+    wait_until(lambda: cgroup_ids(engine) == alive(), what="cgroups of the running containers alone")
     # Processes: those of the running containers, their parents, the daemon.
-    wait_until(lambda: sleepers(engine) == len(running) - len(steadies), what="an end of processes without a container")
+    wait_until(lambda: sleepers(engine) == len(alive()) - len(steadies), what="an end of processes without a container")
 
 
 def peers(engine):

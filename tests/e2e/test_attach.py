@@ -232,7 +232,16 @@ def test_websocket_in_pieces_and_its_end(engine):
     send(answer, 9, b"ping")
     send(answer, 0, b"cd\n")
     found = frames(answer)
-    assert {next(found), next(found)} == {(10, b"ping"), (2, b"abcd\n")}
+    pongs, output = [], b""
+    # The program may have answered the first piece by itself.
+    while not pongs or output != b"abcd\n":
+        kind, data = next(found)
+        if kind == 10:
+            pongs.append(data)
+        else:
+            assert kind == 2
+            output += data
+    assert pongs == [b"ping"]
     send(answer, 8, b"\x03\xe8")
     assert list(found) == [(8, b"\x03\xe8")]
     assert container.wait() == 0

@@ -95,7 +95,8 @@ def test_list_containers(curl, engine):
     filtered = curl.json("-g", "-X", "GET", f'http://v1.35/containers/json?all=true&filters={{"id":["{idle[:3]}"]}}')
     assert idle in [c["Id"] for c in filtered]
     none = curl.json("-g", "-X", "GET", 'http://v1.35/containers/json?all=true&filters={"id":["123"]}')
-    assert all(c["Id"].startswith("123") for c in none)
+    # Docker finds the text anywhere in the id.
+    assert all("123" in c["Id"] for c in none)
 
 
 def test_create_inspect_start_rename(curl):

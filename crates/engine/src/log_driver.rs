@@ -80,9 +80,11 @@ impl Engine {
         let (engine, container, link) = (Arc::clone(self), Arc::clone(container), Arc::clone(link));
         tokio::spawn(async move {
             while engine.log_driver_ended(&container, &link).await {
-                tracing::warn!("container {}: its log driver died and is started again", container.id);
-                if let Err(e) = engine.replace_log_driver(&container, &link).await {
-                    tracing::warn!("container {}: {e}", container.id);
+                match engine.replace_log_driver(&container, &link).await {
+                    Ok(true) => tracing::warn!("container {}: its log driver died and was replaced", container.id),
+                    // It ended because the container did.
+                    Ok(false) => return,
+                    Err(e) => tracing::warn!("container {}: {e}", container.id),
                 }
                 tokio::time::sleep(REPLACE).await;
             }
@@ -100,9 +102,10 @@ impl Engine {
         !link.is_closed()
     }
 
-    async fn replace_log_driver(self: &Arc<Self>, container: &Arc<Container>, link: &ShimLink) -> Result<()> {
-        let (_, mut fds) = link.request(RequestBody::LogFeed, &[]).await?;
-        let feed = fds.pop().ok_or_else(|| Error::internal("the shim sent no log feed"))?;
+    /// False when the shim has no feed any more.
+    async fn replace_log_driver(self: &Arc<Self>, container: &Arc<Container>, link: &ShimLink) -> Result<bool> {
+        let Ok((_, mut fds)) = link.request(RequestBody::LogFeed, &[]).await else { return Ok(false) };
+        let Some(feed) = fds.pop() else { return Ok(false) };
         let record = container.read().clone();
         let engine = Arc::clone(self);
         let started = tokio::task::spawn_blocking(move || {
@@ -110,6 +113,6 @@ impl Engine {
             // Nobody waits for it: a receiver that is down now will be tried again.
             engine.spawn_log_driver(&record, &config, feed.as_fd()).map(drop)
         });
-        started.await.map_err(|e| Error::internal(e.to_string()))?
+        started.await.map_err(|e| Error::internal(e.to_string()))?.map(|()| true)
     }
 }
