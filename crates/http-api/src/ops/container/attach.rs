@@ -11,6 +11,12 @@ use gantry_model::Result;
 use http::{HeaderMap, header};
 
 pub(crate) async fn post(call: Call) -> Result<Answer<Conversation>> {
+    let session = open(&call).await?;
+    Ok(take(&call, session, HeaderMap::new()))
+}
+
+/// Opens the attachment that the query asks for, however its bytes travel.
+pub(super) async fn open(call: &Call) -> Result<AttachSession> {
     let options = AttachOptions {
         stdin: call.query.bool("stdin"),
         stdout: call.query.bool("stdout"),
@@ -19,8 +25,7 @@ pub(crate) async fn post(call: Call) -> Result<Answer<Conversation>> {
         logs: call.query.bool("logs"),
         detach_keys: call.query.non_empty("detachKeys"),
     };
-    let session = call.engine.container_attach(call.name(), options).await?;
-    Ok(take(&call, session, HeaderMap::new()))
+    call.engine.container_attach(call.name(), options).await
 }
 
 /// Takes the connection over in the way that the client asked for.

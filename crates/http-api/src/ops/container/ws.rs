@@ -6,7 +6,7 @@ use crate::{
     version::ApiVersion,
     wire::{Answer, Switch, websocket},
 };
-use gantry_engine::{AttachOptions, AttachSession};
+use gantry_engine::AttachSession;
 use gantry_model::Result;
 use http::HeaderMap;
 
@@ -19,15 +19,7 @@ pub(crate) struct WebSocket {
 
 pub(crate) async fn get(call: Call) -> Result<Answer<Conversation>> {
     let accept = websocket::accept(&call.headers)?;
-    let options = AttachOptions {
-        stdin: call.query.bool("stdin"),
-        stdout: call.query.bool("stdout"),
-        stderr: call.query.bool("stderr"),
-        stream: call.query.bool("stream"),
-        logs: call.query.bool("logs"),
-        detach_keys: call.query.non_empty("detachKeys"),
-    };
-    let session = call.engine.container_attach(call.name(), options).await?;
+    let session = super::attach::open(&call).await?;
     let messages = websocket::Messages { text: call.version < ApiVersion::v1(28), framed: !session.is_tty() };
     let session = Conversation::WebSocket(Box::new(WebSocket { session, messages }));
     Ok(Answer::Take { switch: Switch::WebSocket { accept }, headers: HeaderMap::new(), session })
