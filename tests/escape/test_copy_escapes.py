@@ -5,22 +5,10 @@ import io
 import tarfile
 import threading
 
-import pytest
 
 from harness.rootfs import TarBuilder
 
 ROUNDS = 60
-
-
-@pytest.fixture
-def canary(engine):
-    """A directory of the host that no container may see."""
-    path = engine.dir / engine.name("canary")
-    path.mkdir()
-    (path / "secret").write_text("host secret\n")
-    yield path
-    assert (path / "secret").read_text() == "host secret\n"
-    assert [p.name for p in path.iterdir()] == ["secret"]
 
 
 def swapping(engine, canary):

@@ -14,17 +14,6 @@ def digest(path):
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-@pytest.fixture
-def canary(engine):
-    """A directory of the host, outside everything a container may see."""
-    path = engine.dir / engine.name("canary")
-    path.mkdir()
-    (path / "secret").write_text("host secret\n")
-    yield path
-    assert (path / "secret").read_text() == "host secret\n"
-    assert [p.name for p in path.iterdir()] == ["secret"]
-
-
 def runtime_programs(engine):
     """The programs that enter containers."""
     if engine.is_reference:
