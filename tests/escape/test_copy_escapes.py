@@ -5,7 +5,6 @@ import io
 import tarfile
 import threading
 
-
 from harness.rootfs import TarBuilder
 
 ROUNDS = 60
