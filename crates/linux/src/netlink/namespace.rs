@@ -21,3 +21,11 @@ pub fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
 pub fn current() -> io::Result<OwnedFd> {
     File::open("/proc/thread-self/ns/net").map(Into::into)
 }
+
+/// Runs `f` in `namespace`, on a thread that exists for that alone. What it opens stays in that namespace.
+pub fn within<T: Send>(namespace: BorrowedFd<'_>, f: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let inside = std::thread::Builder::new().spawn_scoped(scope, || enter(namespace).map(|()| f()))?;
+        inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
