@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Which rooms a room may use; ARCHITECTURE.md has the picture. Siblings never use each other.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("gantry", &["http-api", "engine", "log-drivers", "network", "linux", "model"]),
     ("http-api", &["engine", "api-types", "model"]),
     (
@@ -16,6 +16,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "image-store",
             "registry-client",
             "network",
+            "dns",
             "volumes",
             "runtime",
             "shim-protocol",
@@ -31,6 +32,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("image-store", &["linux", "state-db", "model"]),
     ("registry-client", &["tls-trust", "model"]),
     ("network", &["linux", "state-db", "model"]),
+    ("dns", &["linux", "model"]),
     ("volumes", &["linux", "state-db", "model"]),
     ("runtime", &["linux", "state-db", "model"]),
     ("shim-protocol", &["linux", "model"]),
