@@ -1,6 +1,6 @@
 //! How many questions one container gets answered in a second, and what a name server takes.
 
-use gantry_dns::{Attachment, Member, Server, ServerAddress, Upstream, View};
+use gantry_dns::{Attachment, Place, Server, ServerAddress, Upstream, View};
 use gantry_linux::netlink::container::loopback_up;
 use gantry_linux::netlink::namespace;
 use gantry_model::Id;
@@ -23,8 +23,15 @@ fn main() {
 async fn measure() {
     let (server, network) = (Server::new(), Id::random());
     for last in 0..100 {
-        let member = Member { name: format!("web{last}"), ipv4: Some([10, 0, 0, last].into()), ..Member::default() };
-        server.join(network, "net", Id::random(), member);
+        let place = Place {
+            network,
+            network_name: "net".to_owned(),
+            name: format!("web{last}"),
+            aliases: Vec::new(),
+            ipv4: Some([10, 0, 0, last].into()),
+            ipv6: None,
+        };
+        server.place(Id::random(), vec![place]);
     }
     let upstream_address = echo_server();
     let view = View {

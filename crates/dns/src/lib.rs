@@ -2,8 +2,8 @@
 //!
 //! One [`Server`] serves all containers of a daemon. It knows two things, and the engine tells it both:
 //!
-//! - *who is called what on which network*: [`Server::join`] and [`Server::leave`], whenever a running container comes
-//!   to a network, changes its names, or goes;
+//! - *who is called what on which network*: [`Server::place`], whenever a running container has come to a network or
+//!   left one, has got another name, or has ended;
 //! - *what a container sees*: a [`View`] for each container that is served, by [`Server::serve`] when its network
 //!   namespace has been made or found again, and by [`Server::update`] when it is connected or disconnected.
 //!
@@ -30,7 +30,7 @@ mod udp;
 mod view;
 
 pub use error::{Error, Result};
-pub use names::Member;
+pub use names::Place;
 pub use server::Server;
 pub use view::{Attachment, ServerAddress, Upstream, View};
 

@@ -4,10 +4,14 @@ use gantry_model::Id;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A running container on a network.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Member {
-    /// Its name, which is also what its addresses are called.
+/// A running container's place on a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The network.
+    pub network: Id,
+    /// The network's own name: `web.backend` is `web` on `backend`.
+    pub network_name: String,
+    /// The container's name, which is also what its addresses are called.
     pub name: String,
     /// Other names: aliases, the short id, the host name. Several containers may share one; each question is then
     /// answered with all of them, in an order that changes.
@@ -29,9 +33,9 @@ pub(crate) struct Bearer {
 /// The names of one network.
 #[derive(Debug, Default)]
 pub(crate) struct Network {
-    /// The network's own name: `web.backend` is `web` on `backend`.
+    /// Its own name, in lower case.
     pub(crate) name: String,
-    members: HashMap<Id, Member>,
+    members: HashMap<Id, Place>,
     /// By name in lower case.
     bearers: HashMap<Box<str>, Vec<Bearer>>,
     /// Names of addresses, each with its container, for two may overlap for a moment.
@@ -40,28 +44,42 @@ pub(crate) struct Network {
 
 /// The names of all networks.
 #[derive(Debug, Default)]
-pub(crate) struct Names(HashMap<Id, Network>);
+pub(crate) struct Names {
+    networks: HashMap<Id, Network>,
+    /// The networks that each container is on.
+    of_container: HashMap<Id, Vec<Id>>,
+}
 
 impl Names {
     pub(crate) fn network(&self, id: &Id) -> Option<&Network> {
-        self.0.get(id)
+        self.networks.get(id)
     }
 
-    /// Puts a member into a network, or changes it.
-    pub(crate) fn join(&mut self, network: Id, network_name: &str, container: Id, member: Member) {
-        let network = self.0.entry(network).or_default();
-        network_name.clone_into(&mut network.name);
-        network.name.make_ascii_lowercase();
-        network.remove(&container);
-        network.insert(container, member);
+    /// A container has these places from now on, and no others.
+    pub(crate) fn place(&mut self, container: Id, places: Vec<Place>) {
+        let networks: Vec<Id> = places.iter().map(|place| place.network).collect();
+        for place in places {
+            let network = self.networks.entry(place.network).or_default();
+            network.name = place.network_name.to_lowercase();
+            network.remove(&container);
+            network.insert(container, place);
+        }
+        let left = if networks.is_empty() {
+            self.of_container.remove(&container)
+        } else {
+            self.of_container.insert(container, networks.clone())
+        };
+        for network in left.unwrap_or_default().iter().filter(|network| !networks.contains(network)) {
+            self.leave(network, &container);
+        }
     }
 
-    /// Takes a member out of a network. What has no members is forgotten.
-    pub(crate) fn leave(&mut self, network: &Id, container: &Id) {
-        if let Some(found) = self.0.get_mut(network) {
+    /// What has no members is forgotten.
+    fn leave(&mut self, network: &Id, container: &Id) {
+        if let Some(found) = self.networks.get_mut(network) {
             found.remove(container);
             if found.members.is_empty() {
-                self.0.remove(network);
+                self.networks.remove(network);
             }
         }
     }
@@ -79,7 +97,7 @@ impl Network {
         self.members.get(container).map(|member| member.name.as_str())
     }
 
-    fn insert(&mut self, container: Id, member: Member) {
+    fn insert(&mut self, container: Id, member: Place) {
         let bearer = Bearer { container, ipv4: member.ipv4, ipv6: member.ipv6 };
         for name in names(&member) {
             let bearers = self.bearers.entry(name.into()).or_default();
@@ -110,11 +128,11 @@ impl Network {
     }
 }
 
-fn names(member: &Member) -> impl Iterator<Item = String> {
+fn names(member: &Place) -> impl Iterator<Item = String> {
     std::iter::once(&member.name).chain(&member.aliases).map(|name| name.to_lowercase())
 }
 
-fn addresses(member: &Member) -> impl Iterator<Item = IpAddr> {
+fn addresses(member: &Place) -> impl Iterator<Item = IpAddr> {
     member.ipv4.map(IpAddr::V4).into_iter().chain(member.ipv6.map(IpAddr::V6))
 }
 
@@ -122,8 +140,10 @@ fn addresses(member: &Member) -> impl Iterator<Item = IpAddr> {
 mod tests {
     use super::*;
 
-    fn member(name: &str, aliases: &[&str], last: u8) -> Member {
-        Member {
+    fn place(network: Id, name: &str, aliases: &[&str], last: u8) -> Place {
+        Place {
+            network,
+            network_name: "Net".to_owned(),
             name: name.to_owned(),
             aliases: aliases.iter().map(|a| (*a).to_owned()).collect(),
             ipv4: Some([10, 0, 0, last].into()),
@@ -136,37 +156,50 @@ mod tests {
         bearers.iter().map(|b| b.ipv4.unwrap().octets()[3]).collect()
     }
 
+    fn name_of(names: &Names, network: &Id, last: u8) -> Option<String> {
+        names.network(network)?.name_of([10, 0, 0, last].into()).map(str::to_owned)
+    }
+
     #[test]
-    fn members_come_change_and_go() {
+    fn containers_come_change_and_go() {
         let (network, one, two) = (Id::random(), Id::random(), Id::random());
         let mut names = Names::default();
-        names.join(network, "Net", one, member("Web", &["web", "app"], 1));
-        names.join(network, "Net", two, member("db", &["app"], 2));
+        names.place(one, vec![place(network, "Web", &["web", "app"], 1)]);
+        names.place(two, vec![place(network, "db", &["app"], 2)]);
         assert_eq!(names.network(&network).unwrap().name, "net");
         assert_eq!(last_octets(&names, &network, "web"), [1]);
         assert_eq!(last_octets(&names, &network, "app"), [1, 2]);
-        let name_of = |names: &Names, last: u8| {
-            let network = names.network(&network)?;
-            network.name_of([10, 0, 0, last].into()).map(str::to_owned)
-        };
-        assert_eq!(name_of(&names, 1).as_deref(), Some("Web"));
-        names.join(network, "net", one, member("shop", &[], 3));
+        assert_eq!(name_of(&names, &network, 1).as_deref(), Some("Web"));
+        names.place(one, vec![place(network, "shop", &[], 3)]);
         assert_eq!(last_octets(&names, &network, "web"), [0u8; 0]);
         assert_eq!(last_octets(&names, &network, "app"), [2]);
-        assert_eq!((name_of(&names, 1), name_of(&names, 3).as_deref()), (None, Some("shop")));
-        names.leave(&network, &one);
-        names.leave(&network, &one);
-        names.leave(&network, &two);
-        assert!(names.network(&network).is_none());
+        assert_eq!(name_of(&names, &network, 1), None);
+        assert_eq!(name_of(&names, &network, 3).as_deref(), Some("shop"));
+        for container in [one, one, two] {
+            names.place(container, Vec::new());
+        }
+        assert!(names.networks.is_empty() && names.of_container.is_empty());
+    }
+
+    #[test]
+    fn networks_are_joined_and_left() {
+        let (front, back, container) = (Id::random(), Id::random(), Id::random());
+        let mut names = Names::default();
+        names.place(container, vec![place(front, "web", &[], 1)]);
+        names.place(container, vec![place(front, "web", &[], 1), place(back, "web", &[], 2)]);
+        assert_eq!((last_octets(&names, &front, "web"), last_octets(&names, &back, "web")), (vec![1], vec![2]));
+        names.place(container, vec![place(back, "web", &[], 2)]);
+        assert!(names.network(&front).is_none());
+        assert_eq!(last_octets(&names, &back, "web"), [2]);
     }
 
     #[test]
     fn an_address_that_changed_hands_is_its_new_owners() {
         let (network, one, two) = (Id::random(), Id::random(), Id::random());
         let mut names = Names::default();
-        names.join(network, "net", one, member("old", &[], 1));
-        names.join(network, "net", two, member("new", &[], 1));
-        names.leave(&network, &one);
-        assert_eq!(names.network(&network).unwrap().name_of([10, 0, 0, 1].into()), Some("new"));
+        names.place(one, vec![place(network, "old", &[], 1)]);
+        names.place(two, vec![place(network, "new", &[], 1)]);
+        names.place(one, Vec::new());
+        assert_eq!(name_of(&names, &network, 1).as_deref(), Some("new"));
     }
 }

@@ -89,7 +89,7 @@ fn pick(bearers: &[Bearer], family: Family) -> Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::Member;
+    use crate::names::Place;
     use gantry_model::Id;
 
     struct World {
@@ -103,13 +103,15 @@ mod tests {
             let (front, back) = (Id::random(), Id::random());
             let mut names = Names::default();
             let mut join = |network: Id, called: &str, name: &str, v4: [u8; 4], v6: Option<&str>| {
-                let member = Member {
+                let place = Place {
+                    network,
+                    network_name: called.to_owned(),
                     name: name.to_owned(),
                     aliases: Vec::new(),
                     ipv4: Some(v4.into()),
                     ipv6: v6.map(|text| text.parse().unwrap()),
                 };
-                names.join(network, called, Id::random(), member);
+                names.place(Id::random(), vec![place]);
             };
             join(front, "front", "db", [10, 0, 0, 1], None);
             join(front, "front", "cache", [10, 0, 0, 2], Some("fd00::2"));

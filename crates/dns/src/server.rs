@@ -1,7 +1,7 @@
 //! The name server of all containers.
 
 use crate::budget::{Budget, Share};
-use crate::names::{Member, Names};
+use crate::names::{Names, Place};
 use crate::opener::Opener;
 use crate::sandbox::{MOST_CONNECTIONS, MOST_FORWARDED, Sandbox};
 use crate::view::View;
@@ -55,15 +55,9 @@ impl Server {
         }
     }
 
-    /// A running container has come to a network, or its names or addresses there have changed.
-    pub fn join(&self, network: Id, network_name: &str, container: Id, member: Member) {
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        names.join(network, network_name, container, member);
-    }
-
-    /// A container is on a network no more.
-    pub fn leave(&self, network: &Id, container: &Id) {
-        self.names.write().unwrap_or_else(PoisonError::into_inner).leave(network, container);
+    /// A running container has these places on networks from now on, and no others. One that ends has none.
+    pub fn place(&self, container: Id, places: Vec<Place>) {
+        self.names.write().unwrap_or_else(PoisonError::into_inner).place(container, places);
     }
 
     /// Serves a container from now on, whose network namespace is given. If it was served before, by this daemon or an

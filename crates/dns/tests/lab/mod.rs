@@ -1,7 +1,7 @@
 //! Containers made of network namespaces, and servers to forward to.
 #![allow(dead_code, reason = "each test program uses its part of the laboratory")]
 
-use gantry_dns::{Attachment, Member, Server, ServerAddress, Upstream, View};
+use gantry_dns::{Attachment, Place, Server, ServerAddress, Upstream, View};
 use gantry_linux::netlink::container::loopback_up;
 use gantry_linux::netlink::namespace;
 use gantry_model::Id;
@@ -210,14 +210,16 @@ impl Lab {
     }
 
     pub(crate) fn member(&self, name: &str, aliases: &[&str], last: u8) -> Id {
-        let member = Member {
+        let place = Place {
+            network: self.network,
+            network_name: "net".to_owned(),
             name: name.to_owned(),
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
             ipv4: Some([10, 0, 0, last].into()),
             ipv6: None,
         };
         let container = Id::random();
-        self.server.join(self.network, "net", container, member);
+        self.server.place(container, vec![place]);
         container
     }
 
