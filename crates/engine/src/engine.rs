@@ -69,8 +69,9 @@ impl Engine {
         let transfers = Transfers::new(&config.registry);
         let places = Places::open(&db)?;
         let volumes = gantry_volumes::Volumes::open(&config.data_root, db.clone())?;
-        let network = Arc::new(gantry_network::Manager::open(config.network.clone())?);
         let networks = Networks::open(&db)?;
+        let default_bridge = networks.default_bridge();
+        let network = Arc::new(gantry_network::Manager::open(config.network.clone(), default_bridge, &[])?);
         let cgroups = CgroupRoot::detect()?;
         let id = engine_id(&config.data_root.join("engine-id"))?;
         let reloadable =

@@ -20,21 +20,23 @@ pub(crate) fn endpoints(engine: &Engine, record: &Record) -> BTreeMap<String, En
     settings.endpoint_id = derived_id(&[&record.id.to_string(), network.name()]);
     if let Some(endpoint) = &record.endpoint {
         settings.endpoint_id = endpoint.id.to_string();
-        settings.gateway = endpoint.gateway.to_string();
-        settings.ip_address = endpoint.ip.to_string();
-        settings.ip_prefix_len = endpoint.prefix_len.into();
-        settings.mac_address = endpoint.mac.to_string();
+        settings.gateway = endpoint.gateway_v4.map(|ip| ip.to_string()).unwrap_or_default();
+        if let Some((ip, prefix_len)) = endpoint.ipv4 {
+            settings.ip_address = ip.to_string();
+            settings.ip_prefix_len = prefix_len.into();
+        }
+        settings.mac_address = endpoint.mac.map(|mac| mac.to_string()).unwrap_or_default();
     }
     all
 }
 
 /// Inspect's ports: every exposed one, with its bindings if it is published; empty unless it runs.
 pub(crate) fn port_map(record: &Record) -> PortMap {
-    let Some(endpoint) = record.endpoint.as_ref().filter(|_| record.state.status.is_live()) else {
+    let Some(ports) = record.published.as_ref().filter(|_| record.state.status.is_live()) else {
         return PortMap::new();
     };
     let mut map: PortMap = exposed(record).into_iter().map(|(port, proto)| (format!("{port}/{proto}"), None)).collect();
-    for published in &endpoint.ports {
+    for published in &ports.bindings {
         let key = format!("{}/{}", published.container_port, published.proto);
         map.entry(key)
             .or_default()
@@ -46,11 +48,11 @@ pub(crate) fn port_map(record: &Record) -> PortMap {
 
 /// The list's ports.
 pub(crate) fn ports(record: &Record) -> Vec<Port> {
-    let Some(endpoint) = record.endpoint.as_ref().filter(|_| record.state.status.is_live()) else {
+    let Some(ports) = record.published.as_ref().filter(|_| record.state.status.is_live()) else {
         return Vec::new();
     };
     let mut all: Vec<Port> = Vec::new();
-    for published in &endpoint.ports {
+    for published in &ports.bindings {
         all.push(Port {
             ip: published.host_ip.to_string(),
             private_port: published.container_port,

@@ -41,6 +41,11 @@ impl Networks {
         Ok(Self(known))
     }
 
+    /// The id of the default network.
+    pub(crate) fn default_bridge(&self) -> Id {
+        self.of(Predefined::Bridge).id
+    }
+
     fn of(&self, network: Predefined) -> &Identity {
         self.0.get(network.name()).expect("open makes every predefined network")
     }
@@ -92,11 +97,14 @@ impl Engine {
     fn describe(&self, network: Predefined) -> Network {
         let identity = self.networks.of(network);
         let bridge = self.network.default_bridge().filter(|_| network == Predefined::Bridge);
-        let config = bridge.as_ref().map(|b| IpamConfig {
-            subnet: format!("{}/{}", b.subnet, b.prefix_len),
-            gateway: b.gateway.to_string(),
-            ..IpamConfig::default()
-        });
+        let subnets = bridge.iter().flat_map(|b| &b.subnets);
+        let config: Vec<_> = subnets
+            .map(|s| IpamConfig {
+                subnet: s.subnet.to_string(),
+                gateway: s.gateway.map(|ip| ip.to_string()).unwrap_or_default(),
+                ..IpamConfig::default()
+            })
+            .collect();
         Network {
             name: network.name().to_owned(),
             id: identity.id.to_string(),
@@ -104,21 +112,25 @@ impl Engine {
             scope: "local".to_owned(),
             driver: network.driver().to_owned(),
             enable_ipv4: true,
-            ipam: Ipam { driver: "default".to_owned(), options: None, config: Some(config.into_iter().collect()) },
+            ipam: Ipam { driver: "default".to_owned(), options: None, config: Some(config) },
             options: bridge.map(|b| self.bridge_options(&b)).unwrap_or_default(),
             ..Network::default()
         }
     }
 
-    fn bridge_options(&self, bridge: &gantry_network::BridgeInfo) -> BTreeMap<String, String> {
+    fn bridge_options(&self, bridge: &gantry_network::NetworkSpec) -> BTreeMap<String, String> {
         let config = &self.config.network;
+        let name = match &bridge.driver {
+            gantry_network::Driver::Bridge(options) => options.ifname.clone(),
+            _ => String::new(),
+        };
         let pairs = [
             ("com.docker.network.bridge.default_bridge", "true".to_owned()),
             ("com.docker.network.bridge.enable_icc", config.icc.to_string()),
             ("com.docker.network.bridge.enable_ip_masquerade", config.ip_masq.to_string()),
             ("com.docker.network.bridge.host_binding_ipv4", config.default_bind_ip.to_string()),
-            ("com.docker.network.bridge.name", bridge.name.clone()),
-            ("com.docker.network.driver.mtu", bridge.mtu.to_string()),
+            ("com.docker.network.bridge.name", name),
+            ("com.docker.network.driver.mtu", config.mtu.to_string()),
         ];
         pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
     }
@@ -141,9 +153,9 @@ fn member(record: &Record) -> NetworkContainer {
         Some(endpoint) => NetworkContainer {
             name,
             endpoint_id: endpoint.id.to_string(),
-            mac_address: endpoint.mac.to_string(),
-            ipv4_address: format!("{}/{}", endpoint.ip, endpoint.prefix_len),
-            ipv6_address: String::new(),
+            mac_address: endpoint.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+            ipv4_address: endpoint.ipv4.map(|(ip, len)| format!("{ip}/{len}")).unwrap_or_default(),
+            ipv6_address: endpoint.ipv6.map(|(ip, len)| format!("{ip}/{len}")).unwrap_or_default(),
         },
     }
 }

@@ -18,7 +18,7 @@ use futures_util::{StreamExt, stream};
 use gantry_image_store::ImageId;
 use gantry_model::digest::Digest;
 use gantry_model::{ContainerStatus, Error, Id, Result, Timestamp};
-use gantry_network::Endpoint;
+use gantry_network::Attachment;
 use gantry_shim_protocol::{Answer, Exit, Phase, RequestBody, Target, transport};
 use std::collections::HashSet;
 use std::path::Path;
@@ -69,7 +69,7 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
         }
     }
     let network = engine.network.clone();
-    tokio::task::block_in_place(|| network.restore(&live))?;
+    tokio::task::block_in_place(|| network.restore(&[], &live))?;
     // Not before: what ends now gives its addresses back, which the network must know by then.
     for (container, link, reader) in found {
         let probe = engine.recall_health(&container);
@@ -88,6 +88,7 @@ fn restore_definition(engine: &Engine, container: &Arc<Container>) {
     let (id, name, image) = {
         let mut record = container.write();
         record.endpoint = None;
+        record.published = None;
         (record.id, record.name.clone(), record.image.clone())
     };
     if let Err(e) = engine.containers.reserve_name(&name, id) {
@@ -202,10 +203,17 @@ async fn end_shim(link: &ShimLink, reader: &mut ShimReader) {
 }
 
 /// Takes over a running container; returns its network attachment.
-fn adopt(engine: &Engine, container: &Container, pid: u32, started_at: i64, run: Option<&RunFile>) -> Option<Endpoint> {
-    let endpoint = {
+fn adopt(
+    engine: &Engine,
+    container: &Container,
+    pid: u32,
+    started_at: i64,
+    run: Option<&RunFile>,
+) -> Option<Attachment> {
+    let attachment = {
         let mut record = container.write();
         record.endpoint = run.and_then(|r| r.endpoint.clone());
+        record.published = run.and_then(|r| r.published.clone());
         if let Some(run) = run {
             record.state.restart_count = run.restart_count;
         }
@@ -221,11 +229,11 @@ fn adopt(engine: &Engine, container: &Container, pid: u32, started_at: i64, run:
         record.state.pid_start_time = crate::procfs::start_time(pid).unwrap_or(0);
         record.state.started_at = Timestamp::from_unix_nanos(started_at.into());
         record.state.error.clear();
-        record.endpoint.clone()
+        record.endpoint.clone().map(|e| Attachment { endpoints: vec![e], published: record.published.clone() })
     };
     container.progress.send_modify(|p| p.live = true);
     engine.store_lazily(container, || ());
-    endpoint
+    attachment
 }
 
 /// Makes an end known that happened meanwhile, or resumes a restart that was pending.

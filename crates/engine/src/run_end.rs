@@ -87,11 +87,8 @@ impl Engine {
 
     /// Gives addresses, ports, links and rules back; what fails is logged, for nobody can act on it.
     pub(crate) async fn release_network(&self, endpoint: gantry_network::Endpoint) {
-        let network = self.network.clone();
-        let released = tokio::task::spawn_blocking(move || network.release(&endpoint)).await;
-        if let Ok(Err(e)) = released {
-            tracing::warn!("releasing a network endpoint: {e}");
-        }
+        let engine = self.arc();
+        drop(tokio::task::spawn_blocking(move || engine.give_network_back(&endpoint)).await);
     }
 
     /// Removes the run's files below the exec-root, unless a newer run owns them by now.
@@ -113,6 +110,7 @@ fn record_exit(container: &Container, exit: &Exit) -> Decision {
     let mut record = container.write();
     let decision = restart_policy::decide(container, &record, exit);
     record.endpoint = None;
+    record.published = None;
     health::cease(&mut record);
     let state = &mut record.state;
     match decision {
@@ -136,6 +134,7 @@ fn record_exit(container: &Container, exit: &Exit) -> Decision {
 pub(crate) fn record_start_failure(container: &Container, error: &Error) {
     let mut record = container.write();
     record.endpoint = None;
+    record.published = None;
     let state = &mut record.state;
     if state.status == ContainerStatus::Restarting {
         state.status = ContainerStatus::Exited;

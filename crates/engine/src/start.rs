@@ -15,7 +15,7 @@ use crate::run_end::record_start_failure;
 use crate::shim::{Launch, ShimLink, ShimReader, supervise};
 use gantry_model::error::Context;
 use gantry_model::{ContainerStatus, Error, Result};
-use gantry_network::Endpoint;
+use gantry_network::{Endpoint, Gateways, Published};
 use gantry_runtime::spawn;
 use gantry_shim_protocol::transport;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,8 @@ use tokio::sync::oneshot;
 pub(crate) struct RunFile {
     /// The container's network attachment.
     pub(crate) endpoint: Option<Endpoint>,
+    /// The container's published ports.
+    pub(crate) published: Option<Published>,
     /// Restarts so far.
     pub(crate) restart_count: u32,
 }
@@ -40,6 +42,7 @@ struct Prepared {
     link: Arc<ShimLink>,
     reader: ShimReader,
     endpoint: Option<Endpoint>,
+    published: Option<Published>,
 }
 
 impl Engine {
@@ -92,13 +95,13 @@ impl Engine {
         let prepared = tokio::task::spawn_blocking(move || engine.prepare_run(&target))
             .await
             .map_err(|e| Error::internal(format!("the engine failed: {e}")))?;
-        let Prepared { link, reader, endpoint } = match prepared {
+        let Prepared { link, reader, endpoint, published } = match prepared {
             Ok(prepared) => prepared,
             Err(e) => return Err(self.give_up(container, e)),
         };
         container.set_shim(Some(link.clone()));
         let (outcome, started) = oneshot::channel();
-        let launch = Launch { outcome, endpoint };
+        let launch = Launch { outcome, endpoint, published };
         tokio::spawn(supervise(self.clone(), container.clone(), link, reader, Some(launch)));
         started.await.map_err(|_| Error::internal("the supervising task ended early"))?
     }
@@ -116,28 +119,53 @@ impl Engine {
     fn prepare_run(&self, container: &Container) -> Result<Prepared> {
         let record = container.read().clone();
         let links = links::for_start(self, &record)?;
-        let (endpoint, holders) = match plan::network::mode(&record)? {
+        let (endpoint, published, holders) = match plan::network::mode(&record)? {
             plan::network::NetworkMode::Bridge => {
-                let allocation = self.network.allocate(&plan::network::endpoint_request(&record)?).map_err(|e| {
+                let (endpoint, publication) = self.reserve_network(&record).map_err(|e| {
                     let id = &record.id;
-                    gantry_model::Error::from(e).context(format!(
+                    e.context(format!(
                         "driver failed programming external connectivity on endpoint {} ({id})",
                         record.name
                     ))
                 })?;
-                (Some(allocation.endpoint), allocation.port_holders)
+                (Some(endpoint), Some(publication.published), publication.holders)
             }
-            _ => (None, Vec::new()),
+            _ => (None, None, Vec::new()),
         };
-        let spawned = self.spawn_run(container, &record, &links, endpoint.as_ref(), holders);
+        let spawned = self.spawn_run(container, &record, &links, (endpoint.as_ref(), published.as_ref()), holders);
         if spawned.is_err() {
-            if let Some(Err(e)) = endpoint.as_ref().map(|e| self.network.release(e)) {
-                tracing::warn!("container {}: {e}", container.id);
+            if let Some(endpoint) = &endpoint {
+                self.give_network_back(endpoint);
             }
             self.clear_run(container, container.current_run());
         }
         let (link, reader) = spawned?;
-        Ok(Prepared { link, reader, endpoint })
+        Ok(Prepared { link, reader, endpoint, published })
+    }
+
+    /// A place on the default bridge, and the ports.
+    fn reserve_network(&self, record: &crate::container::Record) -> Result<(Endpoint, gantry_network::Publication)> {
+        let default = self.networks.default_bridge();
+        let endpoint = self.network.allocate(&plan::network::endpoint_request(record, default)?)?;
+        let gateways = Gateways::first_of([&endpoint]);
+        let publication = plan::network::port_requests(record)
+            .and_then(|ports| Ok(self.network.reserve_ports(record.id, gateways, &ports)?));
+        match publication {
+            Ok(publication) => Ok((endpoint, publication)),
+            Err(e) => {
+                self.give_network_back(&endpoint);
+                Err(e)
+            }
+        }
+    }
+
+    /// Gives a place and its ports back; what fails is logged, for nobody can act on it.
+    pub(crate) fn give_network_back(&self, endpoint: &Endpoint) {
+        for outcome in [self.network.close_ports(&endpoint.container), self.network.release(endpoint)] {
+            if let Err(e) = outcome {
+                tracing::warn!("container {}: {e}", endpoint.container);
+            }
+        }
     }
 
     fn spawn_run(
@@ -145,12 +173,13 @@ impl Engine {
         container: &Container,
         record: &crate::container::Record,
         links: &[links::Live],
-        endpoint: Option<&Endpoint>,
+        (endpoint, published): (Option<&Endpoint>, Option<&Published>),
         holders: Vec<OwnedFd>,
     ) -> Result<(Arc<ShimLink>, ShimReader)> {
         let dirs = self.dirs(&container.id);
         self.fresh_run_dir(container)?;
-        let run = RunFile { endpoint: endpoint.cloned(), restart_count: record.state.restart_count };
+        let restart_count = record.state.restart_count;
+        let run = RunFile { endpoint: endpoint.cloned(), published: published.cloned(), restart_count };
         let run = serde_json::to_vec(&run).map_err(|e| Error::internal(e.to_string()))?;
         fs::write(dirs.run_file(), run).context(dirs.run_file().display())?;
         plan::files::write(self, record, endpoint, links)?;

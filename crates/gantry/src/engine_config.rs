@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use gantry_engine::config::{Config, InfoConfig, RegistryConfig, Reloadable};
-use gantry_network::{AddressPool, BridgeChoice};
+use gantry_network::{AddressPool, BridgeChoice, Net};
 
 use crate::settings::{DEFAULT_DATA_ROOT, Settings};
 
@@ -162,6 +162,9 @@ fn network(settings: &Settings, instance: &str) -> Result<gantry_network::Config
         default_gateway: present(&settings.default_gateway)
             .map(|text| text.parse().with_context(|| format!("default-gateway: {text:?} is not an IPv4 address")))
             .transpose()?,
+        ipv6: false,
+        fixed_cidr_v6: None,
+        default_gateway_v6: None,
         mtu: settings.mtu.filter(|&mtu| mtu > 0).unwrap_or(defaults.mtu),
         firewall: settings.iptables.unwrap_or(true),
         ip_forward: settings.ip_forward.unwrap_or(true),
@@ -176,8 +179,10 @@ fn network(settings: &Settings, instance: &str) -> Result<gantry_network::Config
 }
 
 fn pool(pool: &crate::settings::Pool) -> Result<AddressPool> {
-    let base = cidr("default-address-pools", &pool.base)?;
-    if pool.size < base.1 || pool.size > 30 {
+    let base: Net =
+        pool.base.parse().with_context(|| format!("default-address-pools: {:?} is no network", pool.base))?;
+    let longest = if base.is_ipv4() { 30 } else { 126 };
+    if pool.size < base.prefix_len() || pool.size > longest {
         bail!("default-address-pools: the size {} does not cut {} into networks", pool.size, pool.base);
     }
     Ok(AddressPool { base, size: pool.size })

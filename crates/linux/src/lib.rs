@@ -4,7 +4,6 @@
 pub mod bpf;
 pub mod children;
 pub mod descriptors;
-pub mod ifconfig;
 pub mod inherited;
 pub mod inotify;
 pub mod local_time;

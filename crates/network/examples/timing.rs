@@ -1,15 +1,16 @@
 //! How long each step of plugging containers in and out takes, in a network namespace of its own.
 
-use gantry_linux::netlink::container::{ContainerInterface, configure};
+use gantry_linux::netlink::container;
 use gantry_linux::netlink::namespace;
 use gantry_model::Id;
-use gantry_network::{Config, EndpointRequest, Manager, PortRequest, Proto};
+use gantry_network::{Config, EndpointRequest, Gateways, Manager, PortRequest, Proto, layout};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 const CONTAINERS: usize = 200;
+const DEFAULT: Id = Id::from_bytes([0xde; 32]);
 
 /// The samples of one step.
 #[derive(Default)]
@@ -33,7 +34,7 @@ impl Step {
 fn main() {
     namespace::unshare().expect("this needs root");
     let mut open = Step::default();
-    let manager = open.time(|| Manager::open(Config::default()).expect("the manager opens"));
+    let manager = open.time(|| Manager::open(Config::default(), DEFAULT, &[]).expect("the manager opens"));
     open.print("open");
     measure(&manager, "no port", 0, false);
     measure(&manager, "1 port", 1, false);
@@ -46,14 +47,14 @@ fn main() {
 fn churn(manager: &Manager) {
     let steps = Mutex::new([const { Step(Vec::new()) }; 4]);
     let cycle = || {
-        let request = EndpointRequest { container: Id::random(), ip: None, mac: None, ports: Vec::new() };
+        let request = EndpointRequest::new(DEFAULT, Id::random());
         let mut times = [Duration::ZERO; 4];
         let start = Instant::now();
         let netns = thread::spawn(fresh).join().expect("a namespace");
         times[0] = start.elapsed();
-        let endpoint = manager.allocate(&request).expect("an address").endpoint;
+        let endpoint = manager.allocate(&request).expect("an address");
         let start = Instant::now();
-        manager.attach(&endpoint, netns.as_fd()).expect("a link");
+        manager.attach(&endpoint, netns.as_fd(), "eth0").expect("a link");
         times[1] = start.elapsed();
         times[2] = thread::scope(|s| s.spawn(|| inside(&netns, &endpoint)).join().expect("eth0"));
         drop(netns);
@@ -83,20 +84,28 @@ fn measure(manager: &Manager, title: &str, ports: u16, ended: bool) {
     let [mut allocate, mut attach, mut configured, mut release] = [const { Step(Vec::new()) }; 4];
     let mut plugged = Vec::new();
     for (i, netns) in namespaces.into_iter().enumerate() {
-        let request = EndpointRequest {
-            container: Id::random(),
-            ip: None,
-            mac: None,
-            ports: (0..ports).map(|n| port(2000 + i as u16 * ports + n)).collect(),
-        };
-        let allocation = allocate.time(|| manager.allocate(&request).expect("an address"));
-        attach.time(|| manager.attach(&allocation.endpoint, netns.as_fd()).expect("a link"));
-        configured.0.push(thread::scope(|s| s.spawn(|| inside(&netns, &allocation.endpoint)).join().expect("eth0")));
-        plugged.push((allocation, netns));
+        let request = EndpointRequest::new(DEFAULT, Id::random());
+        let wanted: Vec<_> = (0..ports).map(|n| port(2000 + i as u16 * ports + n)).collect();
+        let (endpoint, publication) = allocate.time(|| {
+            let endpoint = manager.allocate(&request).expect("an address");
+            let gateways = Gateways::first_of([&endpoint]);
+            let ports = manager.reserve_ports(endpoint.container, gateways, &wanted).expect("ports");
+            (endpoint, ports)
+        });
+        attach.time(|| {
+            manager.attach(&endpoint, netns.as_fd(), "eth0").expect("a link");
+            manager.open_ports(&publication.published).expect("open ports");
+        });
+        configured.0.push(thread::scope(|s| s.spawn(|| inside(&netns, &endpoint)).join().expect("eth0")));
+        plugged.push((endpoint, publication, netns));
     }
-    for (allocation, netns) in plugged {
+    for (endpoint, publication, netns) in plugged {
         let kept = (!ended).then_some(netns);
-        release.time(|| manager.release(&allocation.endpoint).expect("released"));
+        release.time(|| {
+            manager.close_ports(&endpoint.container).expect("closed ports");
+            manager.release(&endpoint).expect("released");
+        });
+        drop(publication);
         drop(kept);
     }
     println!("-- {title}");
@@ -114,14 +123,9 @@ fn fresh() -> OwnedFd {
 fn inside(netns: &OwnedFd, endpoint: &gantry_network::Endpoint) -> Duration {
     namespace::enter(netns.as_fd()).expect("entered");
     let start = Instant::now();
-    let interface = ContainerInterface {
-        name: "eth0",
-        address: endpoint.ip,
-        prefix_len: endpoint.prefix_len,
-        gateway: Some(endpoint.gateway),
-        mtu: endpoint.mtu,
-    };
-    configure(&interface).expect("configured");
+    let layout = layout([("eth0", endpoint)], Gateways::first_of([endpoint]));
+    let set = |key: &str, value: &str| std::fs::write(format!("/proc/sys/net/{key}"), value);
+    container::apply(&layout, set).expect("configured");
     start.elapsed()
 }
 

@@ -1,68 +1,118 @@
-//! Reserving what a container is going to have.
+//! Reserving a place on a network.
 
-use crate::manager::{Books, Entry, lock};
-use crate::{Allocation, Config, Endpoint, EndpointRequest, Error, MacAddr, Manager, Result};
+use crate::books::{Books, Network};
+use crate::manager::lock;
+use crate::{Config, Driver, Endpoint, EndpointRequest, Error, GatewayMode, MacAddr, Manager, Result};
+use gantry_linux::netlink::route::IpvlanMode;
 use gantry_model::Id;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The longest name of a link.
 const IFNAME_LEN: usize = 15;
 
 impl Manager {
-    /// Reserves an address and host ports. Nothing changes in the kernel but the bound sockets.
-    pub fn allocate(&self, request: &EndpointRequest) -> Result<Allocation> {
-        let network = self.network()?;
-        if self.firewall.is_none() && !request.ports.is_empty() {
-            return Err(Error::FirewallDisabled);
-        }
-        let mut books = lock(&self.books);
-        let addresses = books.addresses.as_mut().ok_or(Error::NoDefaultBridge)?;
-        let ip = match request.ip {
-            Some(ip) => addresses.take(ip).map(|()| ip)?,
-            None => addresses.take_next()?,
-        };
-        let (id, host_ifname) = fresh_id(&books, &self.config);
-        let mut endpoint = Endpoint {
-            id,
-            container: request.container,
-            ip,
-            prefix_len: network.bridge.subnet.prefix_len(),
-            gateway: network.gateway,
-            mac: request.mac.unwrap_or_else(|| MacAddr::from_ipv4(ip)),
-            host_ifname,
-            mtu: network.mtu,
-            ports: Vec::with_capacity(request.ports.len()),
-        };
-        let mut port_holders = Vec::with_capacity(request.ports.len());
-        for port in &request.ports {
-            match books.ports.reserve(port, ip, self.config.default_bind_ip) {
-                Ok(reserved) => {
-                    endpoint.ports.push(reserved.binding);
-                    port_holders.extend(reserved.holder);
-                }
-                Err(e) => {
-                    books.free(&endpoint);
-                    return Err(e);
-                }
+    /// Reserves addresses. Nothing changes in the kernel.
+    pub fn allocate(&self, request: &EndpointRequest) -> Result<Endpoint> {
+        let mut books = lock(&self.shared.books);
+        let (id, host_ifname) = fresh_id(&books, &self.shared.config);
+        let network = books.networks.get_mut(&request.network).ok_or(Error::UnknownNetwork(request.network))?;
+        let ipv4 = network.take_ipv4(request.ipv4)?;
+        let ipv6 = match network.take_ipv6(request.ipv6) {
+            Ok(ipv6) => ipv6,
+            Err(e) => {
+                ipv4.into_iter().for_each(|(ip, _)| network.free(ip.into()));
+                return Err(e);
             }
-        }
-        books.endpoints.insert(id, Entry { endpoint: endpoint.clone(), attached: false });
-        Ok(Allocation { endpoint, port_holders })
+        };
+        let bridged = matches!(network.spec.driver, Driver::Bridge(_));
+        let endpoint = Endpoint {
+            id,
+            network: request.network,
+            container: request.container,
+            ipv4,
+            ipv6,
+            link_local: request.link_local.clone(),
+            gateway_v4: ipv4.and_then(|(ip, _)| network.gateway(ip.into())).and_then(|ip| match ip {
+                IpAddr::V4(ip) => Some(ip),
+                IpAddr::V6(_) => None,
+            }),
+            gateway_v6: ipv6.and_then(|(ip, _)| network.gateway(ip.into())).and_then(|ip| match ip {
+                IpAddr::V6(ip) => Some(ip),
+                IpAddr::V4(_) => None,
+            }),
+            mac: network.mac(request.mac, ipv4, ipv6),
+            host_ifname: if bridged { host_ifname } else { String::new() },
+            mtu: network.mtu(),
+            gatewayless: network.is_gatewayless(),
+            ignore_routers: bridged,
+        };
+        books.endpoints.insert(id, endpoint.clone());
+        Ok(endpoint)
     }
 }
 
-impl Books {
-    /// Takes back what an endpoint has.
-    pub(crate) fn free(&mut self, endpoint: &Endpoint) {
-        for port in &endpoint.ports {
-            self.ports.free(port);
-        }
-        self.free_address(endpoint.ip);
+impl Network {
+    fn take_ipv4(&mut self, wanted: Option<Ipv4Addr>) -> Result<Option<(Ipv4Addr, u8)>> {
+        Ok(match self.take(wanted.map(Into::into), true)? {
+            Some((IpAddr::V4(ip), len)) => Some((ip, len)),
+            _ => None,
+        })
     }
 
-    fn free_address(&mut self, ip: Ipv4Addr) {
-        if let Some(addresses) = &mut self.addresses {
-            addresses.free(ip);
+    fn take_ipv6(&mut self, wanted: Option<Ipv6Addr>) -> Result<Option<(Ipv6Addr, u8)>> {
+        Ok(match self.take(wanted.map(Into::into), false)? {
+            Some((IpAddr::V6(ip), len)) => Some((ip, len)),
+            _ => None,
+        })
+    }
+
+    /// Takes an address of a family; `None` if the network has none of it.
+    fn take(&mut self, wanted: Option<IpAddr>, ipv4: bool) -> Result<Option<(IpAddr, u8)>> {
+        if let Some(ip) = wanted {
+            let pool = self.pools.iter_mut().find(|p| p.subnet().contains(ip)).ok_or(Error::AddressOutside(ip))?;
+            pool.take(ip)?;
+            return Ok(Some((ip, pool.subnet().prefix_len())));
+        }
+        let mut any = false;
+        for pool in self.pools.iter_mut().filter(|p| p.subnet().is_ipv4() == ipv4) {
+            any = true;
+            if let Some(ip) = pool.take_next() {
+                return Ok(Some((ip, pool.subnet().prefix_len())));
+            }
+        }
+        if any { Err(Error::SubnetFull { ipv4, name: self.spec.name.clone(), id: self.spec.id }) } else { Ok(None) }
+    }
+
+    /// The way out for a member with that address.
+    fn gateway(&self, ip: IpAddr) -> Option<IpAddr> {
+        if self.spec.internal || self.is_gatewayless() {
+            return None;
+        }
+        if let Driver::Bridge(options) = &self.spec.driver {
+            let mode = if ip.is_ipv4() { options.gateway_mode_v4 } else { options.gateway_mode_v6 };
+            if mode == GatewayMode::Isolated {
+                return None;
+            }
+        }
+        self.subnet(ip).and_then(|subnet| subnet.gateway)
+    }
+
+    fn is_gatewayless(&self) -> bool {
+        matches!(&self.spec.driver, Driver::Ipvlan(options) if options.mode != IpvlanMode::L2 && !self.spec.internal)
+    }
+
+    fn mac(&self, wanted: Option<MacAddr>, v4: Option<(Ipv4Addr, u8)>, v6: Option<(Ipv6Addr, u8)>) -> Option<MacAddr> {
+        if matches!(self.spec.driver, Driver::Ipvlan(_)) {
+            return None;
+        }
+        wanted.or_else(|| v4.map(|(ip, _)| MacAddr::from_ipv4(ip))).or_else(|| v6.map(|(ip, _)| MacAddr::from_ipv6(ip)))
+    }
+
+    fn mtu(&self) -> u32 {
+        match &self.spec.driver {
+            Driver::Bridge(options) => options.mtu,
+            Driver::Macvlan(options) => options.mtu,
+            Driver::Ipvlan(options) => options.mtu,
         }
     }
 }
@@ -73,7 +123,7 @@ fn fresh_id(books: &Books, config: &Config) -> (Id, String) {
         let id = Id::random();
         let mut name = config.link_prefix();
         name.push_str(&id.to_string()[..IFNAME_LEN - name.len()]);
-        if !books.endpoints.values().any(|e| e.endpoint.host_ifname == name) {
+        if !books.endpoints.values().any(|e| e.host_ifname == name) {
             return (id, name);
         }
     }

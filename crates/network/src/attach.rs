@@ -1,100 +1,96 @@
-//! Plugging a container in.
+//! Plugging a container in and out.
 
-use crate::firewall::is_missing;
-use crate::manager::{Books, Entry, lock};
-use crate::{Endpoint, Error, Manager, PortBinding, Proto, Result};
-use gantry_linux::netlink::conntrack::{self, Tuple};
-use gantry_linux::netlink::route::{self, VethPair};
-use gantry_linux::netlink::{Batch, Socket};
-use std::net::{IpAddr, Ipv4Addr};
+use crate::books::Made;
+use crate::manager::lock;
+use crate::{Driver, Endpoint, Error, Manager, Result, parent};
+use gantry_linux::netlink::container::{self, Layout};
+use gantry_linux::netlink::route::{self, BridgePort, Ipvlan, Macvlan, VethPair};
+use gantry_linux::netlink::{Batch, Protocol, Socket, namespace};
+use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 
-/// The interface's name in the container.
-const CONTAINER_IFNAME: &str = "eth0";
-
 impl Manager {
-    /// Makes the link into the container's network namespace and opens its ports. The container's own process
-    /// then configures its end, `eth0`, with `gantry_linux::netlink::container::configure`.
+    /// Makes the interface in the container's network namespace, under the name `ifname`. The container's own
+    /// process then configures it as [`layout`](crate::layout) says, or [`configure`](Self::configure) does.
     ///
     /// After an error nothing of it is left but the reservation.
-    pub fn attach(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()> {
-        let network = self.network()?;
-        let pair = VethPair {
-            name: &endpoint.host_ifname,
-            bridge: network.bridge.index,
-            peer_name: CONTAINER_IFNAME,
-            peer_mac: endpoint.mac.octets(),
-            peer_netns: netns,
-            mtu: endpoint.mtu,
+    pub fn attach(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>, ifname: &str) -> Result<()> {
+        let (made, driver) = {
+            let books = lock(&self.shared.books);
+            let network = books.networks.get(&endpoint.network).ok_or(Error::UnknownNetwork(endpoint.network))?;
+            (network.made.clone(), network.spec.driver.clone())
         };
         let mut batch = Batch::new();
-        pair.add(&mut batch);
-        route::set_port(&mut batch, &endpoint.host_ifname, network.bridge.port);
-        let linked = lock(&self.links).transact(&mut batch);
-        linked
-            .map_err(|e| Error::kernel(format!("create link {}", endpoint.host_ifname))(e.into()))
-            .and_then(|()| self.publish(endpoint))
-            .inspect_err(|_| self.undo(endpoint))
-    }
-
-    /// Opens the ports of an endpoint whose link is there.
-    fn publish(&self, endpoint: &Endpoint) -> Result<()> {
-        let Some(firewall) = &self.firewall else { return Ok(()) };
-        if endpoint.ports.is_empty() {
-            lock(&self.books).attached(endpoint);
-            return Ok(());
-        }
-        let datagrams: Vec<_> = endpoint.ports.iter().filter(|p| p.proto == Proto::Udp).collect();
-        let local = if datagrams.is_empty() { Vec::new() } else { self.local_addresses()? };
-        let mut socket = lock(&self.netfilter);
-        match firewall.publish(&mut socket, endpoint) {
-            Ok(()) => lock(&self.books).attached(endpoint),
-            // Somebody flushed the host's whole rule set: everything has to be put back.
-            Err(e) if is_missing(&e) => {
-                let mut books = lock(&self.books);
-                books.attached(endpoint);
-                let attached = books.endpoints.values().filter(|e| e.attached).map(|e| &e.endpoint);
-                firewall.rebuild(&mut socket, attached)?;
+        match (&made, &driver) {
+            (Made::Bridge(bridge), _) => {
+                plug(&mut batch, endpoint, bridge.index, bridge.port, netns, ifname);
             }
-            Err(e) => return Err(firewall.error("publish ports in", e)),
+            (Made::Stacked { parent }, Driver::Ipvlan(options)) => {
+                let (mode, flag) = (options.mode, options.flag);
+                Ipvlan { name: ifname, parent: *parent, mode, flag, mtu: endpoint.mtu, netns }.add(&mut batch);
+            }
+            (Made::Stacked { parent }, Driver::Macvlan(options)) => {
+                let mac = endpoint.mac.map(|mac| mac.octets());
+                let mode = options.mode;
+                Macvlan { name: ifname, parent: *parent, mode, mac, mtu: endpoint.mtu, netns }.add(&mut batch);
+            }
+            (Made::Stacked { .. }, Driver::Bridge(_)) => return Err(Error::UnknownNetwork(endpoint.network)),
         }
-        if datagrams.is_empty() { Ok(()) } else { forget_earlier_flows(&mut socket, &datagrams, &local) }
+        let outcome = lock(&self.shared.links).transact(&mut batch);
+        outcome.map_err(|e| match (&driver, e.errno()) {
+            (Driver::Ipvlan(_), Some(Errno::OPNOTSUPP)) => parent::lacks_ipvlan(),
+            (Driver::Macvlan(_), Some(Errno::OPNOTSUPP)) => {
+                Error::KernelLacks { what: "a macvlan network", kind: "macvlan", hint: "" }
+            }
+            _ => {
+                self.cut_off(endpoint);
+                Error::kernel(format!("create interface {ifname}"))(e.into())
+            }
+        })
     }
 
-    fn local_addresses(&self) -> Result<Vec<Ipv4Addr>> {
-        let all = route::addresses(&mut lock(&self.links)).map_err(|e| Error::kernel("list addresses")(e.into()))?;
-        Ok(all.into_iter().map(|a| a.address).collect())
+    /// Removes the interface from a namespace that goes on living.
+    pub fn detach(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>, ifname: &str) -> Result<()> {
+        let inside = namespace::within(netns, || {
+            let mut socket = Socket::open(Protocol::Route)?;
+            let mut batch = Batch::new();
+            route::delete_link(&mut batch, ifname);
+            Ok::<_, std::io::Error>(socket.transact(&mut batch)?)
+        });
+        match inside.and_then(|outcome| outcome) {
+            Err(e) if Errno::from_io_error(&e) != Some(Errno::NODEV) => {
+                self.cut_off(endpoint);
+                Err(Error::kernel(format!("remove interface {ifname}"))(e))
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Takes everything away again when a part failed; that failure is the one to report.
-    fn undo(&self, endpoint: &Endpoint) {
-        if let Some(entry) = lock(&self.books).endpoints.get_mut(&endpoint.id) {
-            entry.attached = false;
-        }
+    /// Configures the interfaces and routes of a namespace that is in use: those of `layout` are brought up, and the
+    /// default routes are its and no others.
+    pub fn configure(&self, netns: BorrowedFd<'_>, layout: &Layout) -> Result<()> {
+        let set = |key: &str, value: &str| std::fs::write(format!("/proc/sys/net/{key}"), value);
+        let outcome = namespace::within(netns, || container::change(layout, set));
+        outcome.and_then(|outcome| outcome).map_err(Error::kernel("configure the container's interfaces"))
+    }
+
+    /// Tries to take a half-made link away; the failure that led here is the one to report.
+    fn cut_off(&self, endpoint: &Endpoint) {
         if let Err(e) = self.unplug(endpoint) {
-            tracing::warn!(link = endpoint.host_ifname, "left behind after a failed start: {e}");
+            tracing::warn!(link = endpoint.host_ifname, "left behind after a failure: {e}");
         }
     }
 }
 
-impl Books {
-    fn attached(&mut self, endpoint: &Endpoint) {
-        self.endpoints.insert(endpoint.id, Entry { endpoint: endpoint.clone(), attached: true });
-    }
-}
-
-/// Somebody who has sent datagrams to the port all along is known to connection tracking as a flow without
-/// translation, and would stay so for as long as the sending goes on. What the host itself or a container sends to
-/// the same port elsewhere is left alone, hence `local`, the host's own addresses.
-fn forget_earlier_flows(socket: &mut Socket, ports: &[&PortBinding], local: &[Ipv4Addr]) -> Result<()> {
-    let is_local = |ip: Ipv4Addr| ip.is_loopback() || local.contains(&ip);
-    conntrack::forget(socket, Proto::Udp.number(), |flow| {
-        let Tuple { destination, destination_port, .. } = flow.original;
-        let is_for = |p: &&PortBinding| {
-            p.host_port == destination_port && (p.host_ip.is_unspecified() || p.host_ip == IpAddr::V4(destination))
-        };
-        flow.reply.source == destination && is_local(destination) && ports.iter().any(is_for)
-    })
-    .map(|_| ())
-    .map_err(|e| Error::kernel("forget flows to the published ports")(e.into()))
+fn plug(batch: &mut Batch, endpoint: &Endpoint, bridge: u32, port: BridgePort, netns: BorrowedFd<'_>, ifname: &str) {
+    let pair = VethPair {
+        name: &endpoint.host_ifname,
+        bridge,
+        peer_name: ifname,
+        peer_mac: endpoint.mac.map(|mac| mac.octets()),
+        peer_netns: netns,
+        mtu: endpoint.mtu,
+    };
+    pair.add(batch);
+    route::set_port(batch, &endpoint.host_ifname, port);
 }

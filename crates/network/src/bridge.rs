@@ -1,90 +1,123 @@
-//! The bridge of a network: made when missing, adopted when there.
+//! Bridges: made when missing, adopted when there, with what the kernel needs to be told.
 
-use crate::subnet::{self, Subnet};
-use crate::{BridgeChoice, Config, Error, MacAddr, Result, sysctl};
-use gantry_linux::netlink::route::{self, BridgePort};
-use gantry_linux::netlink::{Batch, Socket, namespace};
-use rustix::fs::{FlockOperation, flock};
+use crate::{Error, MacAddr, Result, sysctl};
+use gantry_linux::netlink::route::{self, BridgePort, Link};
+use gantry_linux::netlink::{Batch, Socket};
 use rustix::io::Errno;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-/// A bridge with its address.
+/// A bridge that is there.
 #[derive(Debug, Clone)]
 pub(crate) struct Bridge {
     pub(crate) name: String,
     pub(crate) index: u32,
-    /// Its own address, the containers' way to the host.
-    pub(crate) address: Ipv4Addr,
-    pub(crate) subnet: Subnet,
     /// How containers' links are plugged in.
     pub(crate) port: BridgePort,
     /// Whether Gantry made it and may remove it.
     pub(crate) owned: bool,
 }
 
-/// Makes or adopts the bridge of the default network; `None` if there shall be none.
-pub(crate) fn open(socket: &mut Socket, config: &Config) -> Result<Option<Bridge>> {
-    let (name, owned) = match &config.bridge {
-        BridgeChoice::Own => (config.own_bridge_name(), true),
-        BridgeChoice::Existing(name) => (name.clone(), false),
-        BridgeChoice::Disabled => return Ok(None),
-    };
-    check(config)?;
-    // Daemons that start at the same time must not choose the same subnet. The lock is the network namespace
-    // itself, which is exactly what they share, and it ends with the descriptor.
-    let namespace = namespace::current().map_err(Error::kernel("open the network namespace"))?;
-    flock(&namespace, FlockOperation::LockExclusive)
-        .map_err(|e| Error::kernel("lock the network namespace")(e.into()))?;
+/// What a bridge is to be like.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: &'a str,
+    /// Whether it may be made.
+    pub(crate) make: bool,
+    /// What is written about one that is made here, by which it is known again.
+    pub(crate) alias: &'a str,
+    pub(crate) mtu: u32,
+    /// Its own addresses, with the prefix lengths of their subnets.
+    pub(crate) addresses: Vec<(IpAddr, u8)>,
+    /// Whether other addresses that it has are to go.
+    pub(crate) only_these: bool,
+    /// Whether its members reach each other.
+    pub(crate) icc: bool,
+    /// Whether ports of its members are published.
+    pub(crate) publishes: bool,
+    /// Whether the kernel is to forward.
+    pub(crate) forward: bool,
+}
 
-    let index = link(socket, &name, owned, config)?;
-    let (address, subnet) = address(socket, &name, index, owned, config)?;
+impl Wanted<'_> {
+    fn has_ipv6(&self) -> bool {
+        self.addresses.iter().any(|(ip, _)| ip.is_ipv6())
+    }
+}
+
+/// What is there already: links and addresses of the host.
+#[derive(Debug, Default)]
+pub(crate) struct Host {
+    pub(crate) links: Vec<Link>,
+    pub(crate) addresses: Vec<route::Address>,
+}
+
+impl Host {
+    /// Looks.
+    pub(crate) fn look(socket: &mut Socket) -> Result<Self> {
+        Ok(Self {
+            links: route::links(socket).map_err(|e| Error::kernel("list links")(e.into()))?,
+            addresses: route::addresses(socket).map_err(|e| Error::kernel("list addresses")(e.into()))?,
+        })
+    }
+
+    pub(crate) fn link(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|l| l.name == name)
+    }
+
+    /// The addresses of a link.
+    pub(crate) fn addresses_of(&self, index: u32) -> Vec<(IpAddr, u8)> {
+        self.addresses.iter().filter(|a| a.index == index).map(|a| (a.address, a.prefix_len)).collect()
+    }
+}
+
+/// Makes or adopts a bridge and brings it up.
+pub(crate) fn ensure(socket: &mut Socket, wanted: &Wanted<'_>, host: &Host) -> Result<Bridge> {
+    let (index, alias) = match host.link(wanted.name) {
+        Some(link) if link.kind.as_deref() == Some("bridge") => (link.index, link.alias.clone()),
+        Some(_) => return Err(Error::BridgeMissing(wanted.name.to_owned())),
+        None if wanted.make => make(socket, wanted)?,
+        None => return Err(Error::BridgeMissing(wanted.name.to_owned())),
+    };
+    // What it has by itself, its link-local address, is not ours to judge.
+    let is_ours = |ip: &IpAddr| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let has: Vec<_> = host.addresses_of(index).into_iter().filter(|(ip, _)| is_ours(ip)).collect();
+    settings(wanted)?;
     let mut batch = Batch::new();
+    if wanted.only_these {
+        for (address, len) in has.iter().filter(|a| !wanted.addresses.contains(a)) {
+            route::delete_address(&mut batch, index, *address, *len);
+        }
+    }
+    for (address, len) in wanted.addresses.iter().filter(|a| !has.contains(a)) {
+        route::ensure_address(&mut batch, index, *address, *len);
+    }
     route::set_link_up(&mut batch, index);
-    socket.transact(&mut batch).map_err(|e| Error::kernel(format!("bring bridge {name} up"))(e.into()))?;
-    settings(&name, owned, config)?;
+    socket.transact(&mut batch).map_err(|e| Error::kernel(format!("set up bridge {}", wanted.name))(e.into()))?;
     // Where br_netfilter is on, a packet that is translated back to its own sender is turned round inside the
     // bridge and not by routing, which the bridge allows on hairpin ports only. Elsewhere hairpin ports are
     // a nuisance: containers would hear their own broadcasts.
-    let port = BridgePort { isolated: !config.icc, hairpin: sysctl::is_on("bridge/bridge-nf-call-iptables") };
-    Ok(Some(Bridge { name, index, address, subnet, port, owned }))
+    let port = BridgePort { isolated: !wanted.icc, hairpin: sysctl::is_on("bridge/bridge-nf-call-iptables") };
+    let owned = !wanted.alias.is_empty() && alias.as_deref() == Some(wanted.alias);
+    Ok(Bridge { name: wanted.name.to_owned(), index, port, owned })
 }
 
-/// Refuses settings that contradict each other.
-fn check(config: &Config) -> Result<()> {
-    subnet::check_pools(&config.address_pools)?;
-    let refuse = |text: String| Err(Error::Config(text));
-    if let Some((address, len)) = config.bip {
-        if !(8..=30).contains(&len) || !Subnet::of(address, len).is_host(address) {
-            return refuse(format!("invalid bip {address}/{len}: not the address of a host in a subnet"));
-        }
-        if config.bridge != BridgeChoice::Own {
-            return refuse("--bip and --bridge exclude each other: the bridge has its address already".to_owned());
-        }
-    }
-    Ok(())
-}
-
-/// The bridge's index; an own one is made when missing.
-fn link(socket: &mut Socket, name: &str, owned: bool, config: &Config) -> Result<u32> {
-    let look = |socket: &mut Socket| {
-        let found = route::link_by_name(socket, name);
-        found.map_err(|e| Error::kernel(format!("look for bridge {name}"))(e.into()))
-    };
-    match look(socket)? {
-        Some(link) if link.kind.as_deref() == Some("bridge") => return Ok(link.index),
-        None if owned => {}
-        _ => return Err(Error::BridgeMissing(name.to_owned())),
-    }
-    // Any fixed address will do; this one is the name's, so that it is the same after each restart of the host.
+/// Makes a bridge; gives its index and its alias.
+fn make(socket: &mut Socket, wanted: &Wanted<'_>) -> Result<(u32, Option<String>)> {
+    let name = wanted.name;
+    // Any fixed address will do; this one is the name's, so that it is the same after each restart of the host. The
+    // alias goes in the same message batch, between whose requests nobody can be killed.
     let mut batch = Batch::new();
-    route::add_bridge(&mut batch, name, bridge_mac(name).octets(), config.mtu);
+    route::add_bridge(&mut batch, name, bridge_mac(name).octets(), wanted.mtu);
+    route::set_alias(&mut batch, name, wanted.alias);
     match socket.transact(&mut batch) {
         Err(e) if e.errno() != Some(Errno::EXIST) => {
             return Err(Error::kernel(format!("create bridge {name}"))(e.into()));
         }
         _ => {}
     }
-    look(socket)?.map(|link| link.index).ok_or_else(|| Error::BridgeMissing(name.to_owned()))
+    let found = route::link_by_name(socket, name);
+    let found = found.map_err(|e| Error::kernel(format!("look for bridge {name}"))(e.into()))?;
+    found.map(|link| (link.index, link.alias)).ok_or_else(|| Error::BridgeMissing(name.to_owned()))
 }
 
 /// A locally administered address out of the name's FNV-1a hash.
@@ -94,61 +127,58 @@ fn bridge_mac(name: &str) -> MacAddr {
     MacAddr::new([0x02, 0x67, a, b, c, d])
 }
 
-/// The bridge's address and subnet: the configured one, the one that it has, or a free one.
-fn address(socket: &mut Socket, name: &str, index: u32, owned: bool, config: &Config) -> Result<(Ipv4Addr, Subnet)> {
-    let kernel = |what: &str| Error::kernel(format!("{what} bridge {name}"));
-    let all = route::addresses(socket).map_err(|e| kernel("list the addresses of")(e.into()))?;
-    let has: Vec<_> = all.iter().filter(|a| a.index == index).map(|a| (a.address, a.prefix_len)).collect();
-    let wanted = match (config.bip, has.first()) {
-        (Some(bip), _) => bip,
-        (None, Some(first)) => *first,
-        (None, None) => free_address(socket, config)?,
-    };
-    let mut batch = Batch::new();
-    if owned && config.bip.is_some() {
-        for (address, len) in has.iter().filter(|a| **a != wanted) {
-            route::delete_address(&mut batch, index, *address, *len);
-        }
-    }
-    if !has.contains(&wanted) {
-        route::add_address(&mut batch, index, wanted.0, wanted.1);
-    }
-    socket.transact(&mut batch).map_err(|e| kernel("set the address of")(e.into()))?;
-    Ok((wanted.0, Subnet::of(wanted.0, wanted.1)))
-}
-
-/// The first address of a subnet that the host neither has nor routes.
-fn free_address(socket: &mut Socket, config: &Config) -> Result<(Ipv4Addr, u8)> {
-    let addresses = route::addresses(socket).map_err(|e| Error::kernel("list addresses")(e.into()))?;
-    let routes = route::routes(socket).map_err(|e| Error::kernel("list routes")(e.into()))?;
-    let used: Vec<_> = addresses
-        .iter()
-        .map(|a| Subnet::of(a.address, a.prefix_len))
-        // A default route covers everything and says nothing.
-        .chain(routes.iter().filter(|r| r.prefix_len > 0).map(|r| Subnet::of(r.destination, r.prefix_len)))
-        .collect();
-    let subnet = subnet::choose(&config.address_pools, &used)?;
-    Ok((Ipv4Addr::from(u32::from(subnet.network()) + 1), subnet.prefix_len()))
-}
-
 /// Kernel settings that the network needs.
-fn settings(name: &str, owned: bool, config: &Config) -> Result<()> {
-    if config.ip_forward {
+fn settings(wanted: &Wanted<'_>) -> Result<()> {
+    let name = wanted.name;
+    if wanted.forward {
         sysctl::set("ipv4/ip_forward", "1")?;
     }
-    let wish = |key: String, without: &str| {
-        if let Err(e) = sysctl::set(&key, "1") {
+    let wish = |key: &str, value: &str, without: &str| {
+        if let Err(e) = sysctl::set(&key.replace("{}", name), value) {
             tracing::warn!("{without}: {e}");
         }
     };
-    if config.firewall {
+    if wanted.publishes {
         // What that opens, the firewall's guard chain closes.
-        wish(format!("ipv4/conf/{name}/route_localnet"), "published ports do not answer on 127.0.0.1");
+        wish("ipv4/conf/{}/route_localnet", "1", "published ports do not answer on 127.0.0.1");
     }
-    // The network has no IPv6, and a container must not give the host any by router advertisements
-    // (CVE-2020-13401). A kernel without IPv6 has no such setting.
-    if owned && std::path::Path::new("/proc/sys/net/ipv6").exists() {
-        wish(format!("ipv6/conf/{name}/disable_ipv6"), "containers can send router advertisements to the host");
+    if !wanted.icc {
+        // Members that do not reach each other get the host's hardware address for that of any other, so that the
+        // firewall sees what they send and lets through what links allow.
+        wish("ipv4/conf/{}/proxy_arp_pvlan", "1", "links have no effect");
+    }
+    // A kernel without IPv6 has no such settings.
+    if !sysctl::has_ipv6() {
+        return Ok(());
+    }
+    if wanted.has_ipv6() {
+        if wanted.forward {
+            forward_ipv6()?;
+        }
+        sysctl::set(&format!("ipv6/conf/{name}/disable_ipv6"), "0")?;
+        wish("ipv6/conf/{}/accept_ra", "0", "containers can send router advertisements to the host");
+        wish("ipv6/conf/{}/accept_dad", "0", "the bridge's own address takes a second");
+    } else if wanted.make {
+        // A container must not give the host any by router advertisements (CVE-2020-13401).
+        wish("ipv6/conf/{}/disable_ipv6", "1", "containers can send router advertisements to the host");
     }
     Ok(())
+}
+
+/// Switches forwarding on. A host that forwards takes itself for a router and no longer hears other routers, so that
+/// one which has its own addresses and default route from them would lose both: its interfaces are told to go on.
+fn forward_ipv6() -> Result<()> {
+    if sysctl::is_on("ipv6/conf/all/forwarding") {
+        return Ok(());
+    }
+    for name in sysctl::list("ipv6/conf").iter().filter(|name| *name != "all") {
+        let key = format!("ipv6/conf/{name}/accept_ra");
+        if sysctl::get(&key).is_some_and(|value| value == "1")
+            && let Err(e) = sysctl::set(&key, "2")
+        {
+            tracing::warn!("{name} will not hear routers any more: {e}");
+        }
+    }
+    sysctl::set("ipv6/conf/default/forwarding", "1")?;
+    sysctl::set("ipv6/conf/all/forwarding", "1")
 }

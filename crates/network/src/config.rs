@@ -1,6 +1,7 @@
 //! What the daemon's flags say about networks.
 
-use std::net::{IpAddr, Ipv4Addr};
+use crate::Net;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Settings of a [`Manager`](crate::Manager); the names of dockerd's flags stand beside them.
 #[derive(Debug, Clone)]
@@ -16,6 +17,12 @@ pub struct Config {
     pub fixed_cidr: Option<(Ipv4Addr, u8)>,
     /// The containers' default gateway when it is not the bridge (`--default-gateway`).
     pub default_gateway: Option<Ipv4Addr>,
+    /// Whether the default network has IPv6 as well (`--ipv6`).
+    pub ipv6: bool,
+    /// The default network's IPv6 subnet (`--fixed-cidr-v6`); one of the pools' when missing.
+    pub fixed_cidr_v6: Option<Net>,
+    /// The containers' IPv6 default gateway when it is not the bridge (`--default-gateway-v6`).
+    pub default_gateway_v6: Option<Ipv6Addr>,
     /// The links' largest packet (`--mtu`).
     pub mtu: u32,
     /// Whether rules are written to the firewall (`--iptables`).
@@ -42,6 +49,9 @@ impl Default for Config {
             bip: None,
             fixed_cidr: None,
             default_gateway: None,
+            ipv6: false,
+            fixed_cidr_v6: None,
+            default_gateway_v6: None,
             mtu: 1500,
             firewall: true,
             ip_forward: true,
@@ -67,8 +77,8 @@ pub enum BridgeChoice {
 /// A range that is cut into subnets of one size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressPool {
-    /// The range's first address and prefix length.
-    pub base: (Ipv4Addr, u8),
+    /// The range.
+    pub base: Net,
     /// The prefix length of each subnet.
     pub size: u8,
 }
@@ -82,6 +92,11 @@ impl Config {
     /// The name of the nftables table (family `inet`).
     pub fn table_name(&self) -> String {
         if self.instance.is_empty() { "gantry".to_owned() } else { format!("gantry_{}", self.instance) }
+    }
+
+    /// What is written about bridges and VLANs that belong to networks, before the network's id.
+    pub(crate) fn alias_prefix(&self) -> String {
+        format!("gantry:{}:", self.instance)
     }
 
     /// What the names of this instance's links on the host begin with. The letters of the default prefix are

@@ -1,9 +1,9 @@
 //! What can go wrong, with the words that clients know from Docker.
 
-use crate::Proto;
-use gantry_model::{Error as ModelError, ErrorKind};
+use crate::{Net, Proto};
+use gantry_model::{Error as ModelError, ErrorKind, Id};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 /// A failure of the network room.
 #[derive(Debug, thiserror::Error)]
@@ -42,20 +42,96 @@ pub enum Error {
     /// Published ports need rules, and the daemon may write none.
     #[error("cannot publish ports: the daemon runs with iptables=false")]
     FirewallDisabled,
-    /// The subnet is full.
-    #[error("no available IPv4 addresses on this network's address pools: bridge")]
-    SubnetFull,
+    /// The subnets of a family are full.
+    #[error("no available {} addresses on this network's address pools: {name} ({id})", family(*ipv4))]
+    SubnetFull {
+        /// The family.
+        ipv4: bool,
+        /// The network's name.
+        name: String,
+        /// Its id.
+        id: Id,
+    },
     /// Every subnet overlaps one that the host already routes.
     #[error(
-        "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network"
+        "could not find an available, non-overlapping {} address pool among the defaults to assign to the network",
+        family(*ipv4)
     )]
-    PoolsExhausted,
+    PoolsExhausted {
+        /// The family.
+        ipv4: bool,
+    },
+    /// Another network has the subnet, or a part of it.
+    #[error("Pool overlaps with other one on this address space")]
+    PoolOverlap(Net),
+    /// A range, gateway or auxiliary address is not in its subnet.
+    #[error("{what} {value} is not in the subnet {subnet}")]
+    OutsideSubnet {
+        /// What it is.
+        what: &'static str,
+        /// What was given.
+        value: String,
+        /// The subnet.
+        subnet: Net,
+    },
+    /// The bridge of another network.
+    #[error(
+        "cannot create network {id} ({bridge}): conflicts with network {other} ({bridge}): networks have same bridge name"
+    )]
+    BridgeTaken {
+        /// The new network.
+        id: Id,
+        /// The other one.
+        other: Id,
+        /// The bridge.
+        bridge: String,
+    },
+    /// The parent of another network.
+    #[error("network {other} is already using parent interface {parent}")]
+    ParentTaken {
+        /// The other network.
+        other: String,
+        /// The parent.
+        parent: String,
+    },
+    /// The parent is not there.
+    #[error("the parent interface {0} does not exist on this host")]
+    ParentMissing(String),
+    /// The kernel lacks a kind of link.
+    #[error("{what} needs {kind} interfaces, which this host's kernel does not have{hint}")]
+    KernelLacks {
+        /// What was to be made.
+        what: &'static str,
+        /// The kind of link.
+        kind: &'static str,
+        /// What can be done instead.
+        hint: &'static str,
+    },
+    /// There is no such network.
+    #[error("network {0} not found")]
+    UnknownNetwork(Id),
+    /// Containers are on the network.
+    #[error("network {name} id {id} has active endpoints")]
+    ActiveEndpoints {
+        /// The network's name.
+        name: String,
+        /// Its id.
+        id: Id,
+    },
+    /// A driver's option makes no sense.
+    #[error("invalid value for option {key}: {value:?}")]
+    Option {
+        /// The option.
+        key: String,
+        /// What was given.
+        value: String,
+    },
     /// The wanted address is taken.
     #[error("Address already in use")]
-    AddressInUse(Ipv4Addr),
+    AddressInUse(IpAddr),
     /// The wanted address is none of the subnet's.
     #[error("invalid address {0}: It does not belong to any of this network's subnets")]
-    AddressOutside(Ipv4Addr),
+    AddressOutside(IpAddr),
     /// A setting makes no sense.
     #[error("{0}")]
     Config(String),
@@ -96,15 +172,26 @@ impl Error {
 
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::PortOnIpv6(_) | Self::AddressOutside(_) | Self::Config(_) => ErrorKind::InvalidArgument,
-            Self::NoDefaultBridge | Self::BridgeMissing(_) => ErrorKind::NotFound,
-            Self::AddressInUse(_) | Self::FirewallDisabled => ErrorKind::Forbidden,
+            Self::PortOnIpv6(_)
+            | Self::AddressOutside(_)
+            | Self::OutsideSubnet { .. }
+            | Self::Option { .. }
+            | Self::Config(_)
+            | Self::ParentMissing(_) => ErrorKind::InvalidArgument,
+            Self::NoDefaultBridge | Self::BridgeMissing(_) | Self::UnknownNetwork(_) => ErrorKind::NotFound,
+            Self::AddressInUse(_)
+            | Self::FirewallDisabled
+            | Self::PoolOverlap(_)
+            | Self::BridgeTaken { .. }
+            | Self::ParentTaken { .. }
+            | Self::ActiveEndpoints { .. } => ErrorKind::Forbidden,
+            Self::KernelLacks { .. } => ErrorKind::NotImplemented,
             // Docker answers 500 where a port cannot be had, and clients match on that.
             Self::PortAllocated(_)
             | Self::PortRangeAllocated { .. }
             | Self::PortBind { .. }
-            | Self::SubnetFull
-            | Self::PoolsExhausted
+            | Self::SubnetFull { .. }
+            | Self::PoolsExhausted { .. }
             | Self::Kernel { .. }
             | Self::Several(_) => ErrorKind::Internal,
         }
@@ -125,6 +212,10 @@ fn strerror(e: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => e.to_string(),
     }
+}
+
+const fn family(ipv4: bool) -> &'static str {
+    if ipv4 { "IPv4" } else { "IPv6" }
 }
 
 fn join(errors: &[Error]) -> String {

@@ -1,41 +1,53 @@
 //! Which address of a subnet is whose.
 
-use crate::subnet::Subnet;
-use crate::{Error, Result};
+use crate::net::{from_bits, to_bits};
+use crate::{Error, Net, Result, SubnetSpec};
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// The addresses of one subnet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Addresses {
-    subnet: Subnet,
+    subnet: Net,
     /// The part that addresses are given out from when none is asked for.
-    first: u32,
-    last: u32,
+    first: u128,
+    last: u128,
     /// Where the search for the next one begins: behind the last one given out, so that an address rests for as
     /// long as possible before it is used again and nobody takes a new container for an old one.
-    next: u32,
-    taken: HashSet<Ipv4Addr>,
+    next: u128,
+    taken: HashSet<IpAddr>,
 }
 
 impl Addresses {
-    /// Nothing is taken but `reserved` (the bridge and the gateway).
-    pub(crate) fn new(subnet: Subnet, range: Subnet, reserved: &[Ipv4Addr]) -> Self {
-        let (first, last) = (u32::from(range.network()), u32::from(range.last()));
-        Self { subnet, first, last, next: first, taken: reserved.iter().copied().collect() }
+    /// Nothing is taken but the gateway and the auxiliary addresses.
+    pub(crate) fn new(spec: &SubnetSpec) -> Self {
+        let range = spec.range.unwrap_or(spec.subnet);
+        let (first, last) = (to_bits(range.first()), to_bits(range.last()));
+        let taken = spec.gateway.iter().chain(spec.aux.values()).copied().collect();
+        Self { subnet: spec.subnet, first, last, next: first, taken }
     }
 
-    /// Takes the next free address.
-    pub(crate) fn take_next(&mut self) -> Result<Ipv4Addr> {
-        let is_free = |n: &u32| self.subnet.is_host((*n).into()) && !self.taken.contains(&(*n).into());
-        let found = (self.next..=self.last).chain(self.first..self.next).find(is_free).ok_or(Error::SubnetFull)?;
+    /// The subnet.
+    pub(crate) fn subnet(&self) -> Net {
+        self.subnet
+    }
+
+    /// Takes the next free address; `None` when there is no more.
+    pub(crate) fn take_next(&mut self) -> Option<IpAddr> {
+        let ipv4 = self.subnet.is_ipv4();
+        let free = |n: &u128| {
+            let address = from_bits(*n, ipv4);
+            self.subnet.is_host(address) && !self.taken.contains(&address)
+        };
+        let found = (self.next..=self.last).chain(self.first..self.next).find(free)?;
         self.next = if found == self.last { self.first } else { found + 1 };
-        self.taken.insert(found.into());
-        Ok(found.into())
+        let address = from_bits(found, ipv4);
+        self.taken.insert(address);
+        Some(address)
     }
 
     /// Takes a certain address.
-    pub(crate) fn take(&mut self, address: Ipv4Addr) -> Result<()> {
+    pub(crate) fn take(&mut self, address: IpAddr) -> Result<()> {
         if !self.subnet.is_host(address) {
             return Err(Error::AddressOutside(address));
         }
@@ -43,7 +55,7 @@ impl Addresses {
     }
 
     /// Takes an address back.
-    pub(crate) fn free(&mut self, address: Ipv4Addr) {
+    pub(crate) fn free(&mut self, address: IpAddr) {
         self.taken.remove(&address);
     }
 }
@@ -51,65 +63,61 @@ impl Addresses {
 #[cfg(test)]
 mod tests {
     use super::Addresses;
-    use crate::subnet::Subnet;
+    use crate::SubnetSpec;
     use std::collections::HashSet;
-    use std::net::Ipv4Addr;
+    use std::net::IpAddr;
 
-    fn small() -> Addresses {
-        let subnet = Subnet::of(Ipv4Addr::new(10, 0, 0, 0), 29);
-        Addresses::new(subnet, subnet, &[Ipv4Addr::new(10, 0, 0, 1)])
+    fn addresses(subnet: &str, range: Option<&str>, gateway: Option<&str>) -> Addresses {
+        Addresses::new(&SubnetSpec {
+            range: range.map(|r| r.parse().unwrap()),
+            gateway: gateway.map(|g| g.parse().unwrap()),
+            ..SubnetSpec::of(subnet.parse().unwrap())
+        })
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[test]
-    fn never_twice_until_the_subnet_is_full() {
-        let mut addresses = small();
-        let given: HashSet<_> = (0..5).map(|_| addresses.take_next().unwrap()).collect();
-        assert_eq!(given.len(), 5);
-        assert!(given.iter().all(|a| (2..=6).contains(&a.octets()[3])));
-        assert!(addresses.take_next().is_err());
+    fn every_address_once_and_the_last_freed_last() {
+        let mut all = addresses("10.0.0.0/29", None, Some("10.0.0.1"));
+        let given: Vec<_> = std::iter::from_fn(|| all.take_next()).collect();
+        assert_eq!(given, ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"].map(ip));
+        assert_eq!(given.iter().collect::<HashSet<_>>().len(), given.len());
+        all.free(ip("10.0.0.5"));
+        all.free(ip("10.0.0.3"));
+        assert_eq!(all.take_next(), Some(ip("10.0.0.3")));
+        all.free(ip("10.0.0.3"));
+        assert_eq!(all.take_next(), Some(ip("10.0.0.5")), "not the one that was just freed");
     }
 
     #[test]
-    fn a_freed_address_rests() {
-        let mut addresses = small();
-        let first = addresses.take_next().unwrap();
-        assert_eq!(first, Ipv4Addr::new(10, 0, 0, 2));
-        addresses.free(first);
-        assert_eq!(addresses.take_next().unwrap(), Ipv4Addr::new(10, 0, 0, 3));
-        for _ in 4..=6 {
-            addresses.take_next().unwrap();
+    fn certain_addresses() {
+        let mut all = addresses("10.0.0.0/29", None, Some("10.0.0.1"));
+        for bad in ["10.0.0.0", "10.0.0.1", "10.0.0.7", "10.0.0.9", "fd00::1"] {
+            assert!(all.take(ip(bad)).is_err(), "{bad}");
         }
-        assert_eq!(addresses.take_next().unwrap(), first);
-    }
-
-    #[test]
-    fn fixed_addresses() {
-        let mut addresses = small();
-        assert!(addresses.take(Ipv4Addr::new(10, 0, 0, 1)).is_err(), "the gateway's");
-        assert!(addresses.take(Ipv4Addr::new(10, 0, 0, 7)).is_err(), "broadcast");
-        assert!(addresses.take(Ipv4Addr::new(10, 0, 0, 9)).is_err(), "outside");
-        addresses.take(Ipv4Addr::new(10, 0, 0, 2)).unwrap();
-        assert!(addresses.take(Ipv4Addr::new(10, 0, 0, 2)).is_err(), "twice");
-        assert_eq!(addresses.take_next().unwrap(), Ipv4Addr::new(10, 0, 0, 3));
+        all.take(ip("10.0.0.2")).unwrap();
+        assert!(all.take(ip("10.0.0.2")).is_err(), "twice");
+        assert_eq!(all.take_next(), Some(ip("10.0.0.3")));
     }
 
     #[test]
     fn a_range_within_the_subnet() {
-        let subnet = Subnet::of(Ipv4Addr::new(10, 0, 0, 0), 16);
-        let range = Subnet::of(Ipv4Addr::new(10, 0, 5, 0), 30);
-        let mut addresses = Addresses::new(subnet, range, &[Ipv4Addr::new(10, 0, 0, 1)]);
-        let given: Vec<_> = (0..4).map(|_| addresses.take_next().unwrap().octets()[3]).collect();
-        assert_eq!(given, [0, 1, 2, 3], "the range's ends are ordinary addresses of the subnet");
-        assert!(addresses.take_next().is_err());
-        addresses.take(Ipv4Addr::new(10, 0, 9, 9)).unwrap();
+        let mut all = addresses("10.0.0.0/16", Some("10.0.5.0/30"), Some("10.0.0.1"));
+        let given: Vec<_> = std::iter::from_fn(|| all.take_next()).map(|a| a.to_string()).collect();
+        assert_eq!(given, ["10.0.5.0", "10.0.5.1", "10.0.5.2", "10.0.5.3"], "its ends are ordinary addresses");
+        all.take(ip("10.0.9.9")).unwrap();
     }
 
     #[test]
-    fn the_whole_address_space_does_not_overflow() {
-        let subnet = Subnet::of(Ipv4Addr::new(255, 255, 255, 252), 30);
-        let mut addresses = Addresses::new(subnet, subnet, &[]);
-        addresses.take_next().unwrap();
-        addresses.take_next().unwrap();
-        assert!(addresses.take_next().is_err());
+    fn the_ends_of_the_address_spaces() {
+        let mut all = addresses("255.255.255.252/30", None, None);
+        assert_eq!(std::iter::from_fn(|| all.take_next()).count(), 2);
+        let mut six = addresses("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffc/126", None, None);
+        assert_eq!(std::iter::from_fn(|| six.take_next()).count(), 3);
+        assert_eq!(addresses("fd00::/64", None, Some("fd00::1")).take_next(), Some(ip("fd00::2")));
+        assert_eq!(addresses("::/0", None, None).take_next(), Some(ip("::1")));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// An Ethernet address, written as `02:42:ac:11:00:02`.
@@ -30,6 +30,12 @@ impl MacAddr {
     pub const fn from_ipv4(ip: Ipv4Addr) -> Self {
         let [a, b, c, d] = ip.octets();
         Self([0x02, 0x42, a, b, c, d])
+    }
+
+    /// The same of an IPv6 address: its last bytes, in a form that no IPv4 address gives.
+    pub const fn from_ipv6(ip: Ipv6Addr) -> Self {
+        let [.., a, b, c, d] = ip.octets();
+        Self([0x06, 0x42, a, b, c, d])
     }
 }
 

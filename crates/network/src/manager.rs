@@ -1,157 +1,138 @@
 //! The door of the crate: what is shared by its verbs, each of which has a file of its own.
 
-use crate::bridge::{self, Bridge};
-use crate::firewall::{Firewall, NetworkRules};
-use crate::ipam::Addresses;
-use crate::ports::Ports;
-use crate::subnet::Subnet;
+use crate::books::Books;
+use crate::bridge::Host;
+use crate::firewall::{Firewall, is_missing};
 use crate::sweeper::{Sweeper, delete_links};
-use crate::{BridgeInfo, Config, Endpoint, Error, Result};
-use gantry_linux::netlink::{Protocol, Socket};
+use crate::watch::Watch;
+use crate::{Config, Error, NetworkSpec, Result, default_bridge};
+use gantry_linux::netlink::{self, Protocol, Socket};
 use gantry_model::Id;
-use std::collections::HashMap;
-use std::net::Ipv4Addr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Everything Gantry has in the host's network namespace. Calls may come from any thread.
 ///
 /// Locks are taken in the order of the fields, and never held while a container's process is waited for.
 #[derive(Debug)]
 pub struct Manager {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) sweeper: Sweeper,
+    /// Ends with the manager.
+    _watch: Option<Watch>,
+}
+
+/// What the manager has in common with its threads.
+#[derive(Debug)]
+pub(crate) struct Shared {
     pub(crate) config: Config,
-    pub(crate) network: Option<Network>,
+    /// `None` when it is disabled.
+    pub(crate) default_bridge: Option<Id>,
     /// `None` where the daemon may not touch the firewall.
     pub(crate) firewall: Option<Firewall>,
+    /// Held by whoever makes or removes networks: what is chosen must still be free when it is made.
+    pub(crate) making: Mutex<()>,
     /// Links, addresses, routes.
     pub(crate) links: Mutex<Socket>,
     /// Firewall and connection tracking. Held from a change of the table until the books say so, because
     /// the table can be rebuilt from the books at any time.
     pub(crate) netfilter: Mutex<Socket>,
     pub(crate) books: Mutex<Books>,
-    pub(crate) sweeper: Sweeper,
-}
-
-/// The default network. More networks are more of these, around the same firewall and the same ports.
-#[derive(Debug)]
-pub(crate) struct Network {
-    pub(crate) bridge: Bridge,
-    /// The containers' default gateway.
-    pub(crate) gateway: Ipv4Addr,
-    pub(crate) mtu: u32,
-}
-
-/// What is whose.
-#[derive(Debug)]
-pub(crate) struct Books {
-    /// `None` where there is no network.
-    pub(crate) addresses: Option<Addresses>,
-    pub(crate) ports: Ports,
-    pub(crate) endpoints: HashMap<Id, Entry>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) endpoint: Endpoint,
-    /// Whether its ports are in the firewall's maps.
-    pub(crate) attached: bool,
 }
 
 impl Manager {
-    /// Makes what is missing of the bridge and the firewall table, and adopts what is there.
-    pub fn open(config: Config) -> Result<Self> {
+    /// Makes what is missing of the default network's bridge and of the firewall table, and adopts what is there. The
+    /// bridge takes none of the subnets of `known` networks, which [`restore`](Self::restore) makes later.
+    pub fn open(config: Config, default_bridge: Id, known: &[NetworkSpec]) -> Result<Self> {
+        crate::pools::check(&config.address_pools)?;
         let socket = |protocol| Socket::open(protocol).map_err(Error::kernel("open a netlink socket"));
         let mut links = socket(Protocol::Route)?;
         let mut netfilter = socket(Protocol::Netfilter)?;
-        let network = bridge::open(&mut links, &config)?.map(|bridge| Network::new(bridge, &config)).transpose()?;
-        let firewall = config.firewall.then(|| {
-            let rules = network.iter().map(|n| n.rules(&config)).collect();
-            Firewall::new(config.table_name(), rules)
-        });
+        let default = default_bridge::open(&mut links, &config, default_bridge, known)?;
+        let firewall = config.firewall.then(|| Firewall::new(config.table_name()));
+        let mut books = Books::default();
+        let default_bridge = default.as_ref().map(|network| network.spec.id);
+        books.networks.extend(default.map(|network| (network.spec.id, network)));
         // A table that is there stays in force, with the ports of living containers in it, until `restore` knows
         // which those are.
         if let Some(firewall) = &firewall
-            && network.is_some()
             && !firewall.exists(&mut netfilter)?
         {
-            firewall.rebuild(&mut netfilter, std::iter::empty())?;
+            firewall.rebuild(&mut netfilter, &books.firewall_content())?;
         }
-        let books = Books::new(network.as_ref(), &config)?;
-        Ok(Self {
+        let own_port = netfilter.port().map_err(Error::kernel("ask for the socket's port"))?;
+        let shared = Arc::new(Shared {
             config,
-            network,
+            default_bridge,
             firewall,
+            making: Mutex::new(()),
             links: Mutex::new(links),
             netfilter: Mutex::new(netfilter),
             books: Mutex::new(books),
-            sweeper: Sweeper::start(socket(Protocol::Route)?)?,
-        })
+        });
+        let watch = shared.firewall.is_some().then(|| Watch::start(&shared, own_port)).transpose()?;
+        Ok(Self { shared, sweeper: Sweeper::start(socket(Protocol::Route)?)?, _watch: watch })
     }
 
     /// The default network; `None` when it is disabled.
-    pub fn default_bridge(&self) -> Option<BridgeInfo> {
-        self.network.as_ref().map(|n| BridgeInfo {
-            name: n.bridge.name.clone(),
-            subnet: n.bridge.subnet.network(),
-            prefix_len: n.bridge.subnet.prefix_len(),
-            gateway: n.gateway,
-            mtu: n.mtu,
-        })
+    pub fn default_bridge(&self) -> Option<NetworkSpec> {
+        self.shared.default_bridge.and_then(|id| self.network(&id))
     }
 
-    pub(crate) fn network(&self) -> Result<&Network> {
-        self.network.as_ref().ok_or(Error::NoDefaultBridge)
+    /// A network as it was made.
+    pub fn network(&self, id: &Id) -> Option<NetworkSpec> {
+        lock(&self.shared.books).networks.get(id).map(|network| network.spec.clone())
     }
 
-    /// Removes bridge and firewall table, if no endpoint is left and they are Gantry's own. A daemon that does so
-    /// at its end leaves nothing behind on the host; one that does not finds them again.
+    /// Removes the default network's bridge and the firewall table, if no endpoint and no other network is left and
+    /// they are Gantry's own. A daemon that does so at its end leaves nothing behind on the host; one that does not
+    /// finds them again.
     pub fn remove_if_unused(&self) -> Result<bool> {
-        let mut links = lock(&self.links);
-        let mut netfilter = lock(&self.netfilter);
-        if !lock(&self.books).endpoints.is_empty() {
-            return Ok(false);
-        }
+        let shared = &self.shared;
+        let mut links = lock(&shared.links);
+        let mut netfilter = lock(&shared.netfilter);
+        let bridge = {
+            let mut books = lock(&shared.books);
+            if !books.endpoints.is_empty() || books.networks.keys().any(|id| Some(*id) != shared.default_bridge) {
+                return Ok(false);
+            }
+            // From here on the table is not to be repaired.
+            books.closed = true;
+            let bridges = books.networks.values().filter_map(|network| network.bridge());
+            bridges.filter(|bridge| bridge.owned).map(|bridge| bridge.name.clone()).next()
+        };
         let mut errors = Vec::new();
-        if let Some(firewall) = &self.firewall {
+        if let Some(firewall) = &shared.firewall {
             errors.extend(firewall.remove(&mut netfilter).err());
         }
-        if let Some(network) = self.network.as_ref().filter(|n| n.bridge.owned) {
-            errors.extend(delete_links(&mut links, &[&network.bridge.name]).err());
+        if let Some(name) = bridge {
+            errors.extend(delete_links(&mut links, &[name]).err());
         }
         Error::gather(errors).map(|()| true)
     }
 }
 
-impl Network {
-    fn new(bridge: Bridge, config: &Config) -> Result<Self> {
-        let gateway = config.default_gateway.unwrap_or(bridge.address);
-        if !bridge.subnet.is_host(gateway) {
-            return Err(Error::Config(format!("default gateway {gateway} is not in {}", bridge.subnet)));
-        }
-        Ok(Self { bridge, gateway, mtu: config.mtu })
-    }
-
-    fn rules(&self, config: &Config) -> NetworkRules {
-        NetworkRules {
-            bridge: self.bridge.name.clone(),
-            subnet: self.bridge.subnet,
-            masquerade: config.ip_masq,
-            internal_traffic: config.icc,
-        }
-    }
-}
-
-impl Books {
-    /// Empty ones.
-    pub(crate) fn new(network: Option<&Network>, config: &Config) -> Result<Self> {
-        let addresses = network.map(|network| {
-            let subnet = network.bridge.subnet;
-            let range = config.fixed_cidr.map_or(subnet, |(address, len)| Subnet::of(address, len));
-            if !subnet.contains(range.network()) || !subnet.contains(range.last()) {
-                return Err(Error::Config(format!("fixed-cidr {range} is not in the bridge's subnet {subnet}")));
+impl Shared {
+    /// Changes the table. When somebody has flushed the host's whole rule set, everything is put back: the books must say
+    /// already what the change makes.
+    pub(crate) fn change_firewall(
+        &self,
+        verb: &str,
+        change: impl FnOnce(&Firewall, &mut Socket) -> Result<(), netlink::Error>,
+    ) -> Result<()> {
+        let Some(firewall) = &self.firewall else { return Ok(()) };
+        let mut socket = lock(&self.netfilter);
+        match change(firewall, &mut socket) {
+            Err(e) if is_missing(&e) => {
+                let content = lock(&self.books).firewall_content();
+                firewall.rebuild(&mut socket, &content)
             }
-            Ok(Addresses::new(subnet, range, &[network.bridge.address, network.gateway]))
-        });
-        Ok(Self { addresses: addresses.transpose()?, ports: Ports::default(), endpoints: HashMap::new() })
+            outcome => outcome.map_err(|e| firewall.error(verb, e)),
+        }
+    }
+
+    /// Looks at the host.
+    pub(crate) fn look(&self) -> Result<Host> {
+        Host::look(&mut lock(&self.links))
     }
 }
 

@@ -2,61 +2,56 @@
 
 use crate::{Error, PortBinding, PortRequest, Proto, Result};
 use rustix::io::Errno;
-use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_reuseaddr};
+use rustix::net::sockopt::{set_ipv6_v6only, set_socket_recv_buffer_size, set_socket_reuseaddr};
 use rustix::net::{
     AddressFamily, Shutdown, SocketFlags, SocketType, bind, getsockname, ipproto, listen, shutdown, socket_with,
 };
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 /// The ports that containers of this daemon have.
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
-    taken: HashMap<(Proto, u16), Vec<Ipv4Addr>>,
+    taken: HashMap<(Proto, u16), Vec<IpAddr>>,
 }
 
-/// A reserved port, and the socket that holds it (there is none where the kernel lacks the protocol).
-#[derive(Debug)]
-pub(crate) struct Reserved {
-    pub(crate) binding: PortBinding,
-    pub(crate) holder: Option<OwnedFd>,
+/// A port to be found: the same one on all of the addresses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) request: &'a PortRequest,
+    /// The host's addresses, at most one of each family.
+    pub(crate) host: &'a [IpAddr],
+    /// The container's address, for messages.
+    pub(crate) container: IpAddr,
 }
+
+/// A reserved port, and the sockets that hold it (there are none where the kernel lacks the protocol).
+type Found = (u16, Vec<OwnedFd>);
 
 impl Ports {
-    /// Finds a host port for `request` of the container at `container_ip` and takes it.
-    pub(crate) fn reserve(
-        &mut self,
-        request: &PortRequest,
-        container_ip: Ipv4Addr,
-        default_ip: IpAddr,
-    ) -> Result<Reserved> {
-        let host_ip = match request.host_ip.unwrap_or(default_ip) {
-            IpAddr::V4(ip) => ip,
-            ip @ IpAddr::V6(_) => return Err(Error::PortOnIpv6(ip)),
+    /// Finds a host port and takes it.
+    pub(crate) fn reserve(&mut self, wanted: Wanted<'_>) -> Result<(Vec<PortBinding>, Vec<OwnedFd>)> {
+        let (port, holders) = match wanted.request.host_ports {
+            None | Some((0, _)) => self.any(wanted)?,
+            Some((first, last)) => self.first_of(wanted, first, last)?,
         };
-        let (port, holder) = match request.host_ports {
-            None | Some((0, _)) => self.any(request, host_ip, container_ip)?,
-            Some((first, last)) => self.first_of(request, host_ip, container_ip, first, last)?,
-        };
-        self.taken.entry((request.proto, port)).or_default().push(host_ip);
-        let binding = PortBinding {
-            container_port: request.container_port,
-            proto: request.proto,
-            host_ip: host_ip.into(),
-            host_port: port,
-        };
-        Ok(Reserved { binding, holder })
+        let PortRequest { container_port, proto, .. } = *wanted.request;
+        self.taken.entry((proto, port)).or_default().extend(wanted.host);
+        let binding = |ip: &IpAddr| PortBinding { container_port, proto, host_ip: *ip, host_port: port };
+        Ok((wanted.host.iter().map(binding).collect(), holders))
     }
 
     /// Takes a port that a living container has; whoever lives with it holds the socket.
     pub(crate) fn adopt(&mut self, binding: &PortBinding) -> Result<()> {
-        let IpAddr::V4(ip) = binding.host_ip else { return Err(Error::PortOnIpv6(binding.host_ip)) };
-        if !self.is_free(binding.proto, ip, binding.host_port) {
+        if binding.host_port == 0 {
+            return Ok(());
+        }
+        if !self.is_free(binding.proto, binding.host_ip, binding.host_port) {
             return Err(Error::PortAllocated(SocketAddr::new(binding.host_ip, binding.host_port)));
         }
-        self.taken.entry((binding.proto, binding.host_port)).or_default().push(ip);
+        self.taken.entry((binding.proto, binding.host_port)).or_default().push(binding.host_ip);
         Ok(())
     }
 
@@ -64,78 +59,90 @@ impl Ports {
     pub(crate) fn free(&mut self, binding: &PortBinding) {
         let key = (binding.proto, binding.host_port);
         if let Some(addresses) = self.taken.get_mut(&key) {
-            addresses.retain(|a| IpAddr::V4(*a) != binding.host_ip);
+            addresses.retain(|a| *a != binding.host_ip);
             if addresses.is_empty() {
                 self.taken.remove(&key);
             }
         }
     }
 
-    fn is_free(&self, proto: Proto, ip: Ipv4Addr, port: u16) -> bool {
-        let clashes = |a: &Ipv4Addr| *a == ip || a.is_unspecified() || ip.is_unspecified();
+    fn is_free(&self, proto: Proto, ip: IpAddr, port: u16) -> bool {
+        let clashes =
+            |a: &IpAddr| a.is_ipv4() == ip.is_ipv4() && (*a == ip || a.is_unspecified() || ip.is_unspecified());
         !self.taken.get(&(proto, port)).is_some_and(|addresses| addresses.iter().any(clashes))
     }
 
     /// The first port from `first` to `last` that is free here and in the kernel.
-    fn first_of(
-        &self,
-        request: &PortRequest,
-        ip: Ipv4Addr,
-        container_ip: Ipv4Addr,
-        first: u16,
-        last: u16,
-    ) -> Result<(u16, Option<OwnedFd>)> {
+    fn first_of(&self, wanted: Wanted<'_>, first: u16, last: u16) -> Result<Found> {
         let mut failure = None;
-        for port in first..=last {
-            if !self.is_free(request.proto, ip, port) {
-                failure.get_or_insert(Error::PortAllocated(SocketAddr::new(ip.into(), port)));
+        'ports: for port in first..=last {
+            let proto = wanted.request.proto;
+            if let Some(ip) = wanted.host.iter().find(|ip| !self.is_free(proto, **ip, port)) {
+                failure.get_or_insert(Error::PortAllocated(SocketAddr::new(*ip, port)));
                 continue;
             }
-            match hold(request.proto, ip, port) {
-                Ok(holder) => return Ok((port, holder)),
-                Err(e) if e == Errno::ADDRINUSE && first != last => {}
-                Err(e) => return Err(bind_error(request, ip, port, container_ip, e)),
+            let mut holders = Vec::new();
+            for ip in wanted.host {
+                match hold(proto, *ip, port) {
+                    Ok(holder) => holders.extend(holder),
+                    Err(e) if e == Errno::ADDRINUSE && first != last => continue 'ports,
+                    Err(e) => return Err(bind_error(wanted, *ip, port, e)),
+                }
             }
+            return Ok((port, holders));
         }
         match failure {
             Some(failure) if first == last => Err(failure),
-            _ => Err(Error::PortRangeAllocated { ip: ip.into(), first, last }),
+            _ => Err(Error::PortRangeAllocated { ip: first_address(wanted), first, last }),
         }
     }
 
-    /// A port that the kernel has free.
-    fn any(&self, request: &PortRequest, ip: Ipv4Addr, container_ip: Ipv4Addr) -> Result<(u16, Option<OwnedFd>)> {
-        /// The kernel knows only ports that are held, so it may pick one whose holder got lost.
+    /// A port that the kernel has free on the first address, if it has it free on the other as well.
+    fn any(&self, wanted: Wanted<'_>) -> Result<Found> {
+        /// The kernel knows only ports that are held, so it may pick one whose holder got lost, or one that is free
+        /// in one family alone.
         const ATTEMPTS: usize = 32;
-        let fail = |e| bind_error(request, ip, 0, container_ip, e);
-        for _ in 0..ATTEMPTS {
-            let Some(holder) = bound(request.proto, ip, 0).map_err(fail)? else {
-                return self.any_unheld(request.proto, ip).map(|port| (port, None));
+        let proto = wanted.request.proto;
+        let Some((ip, others)) = wanted.host.split_first() else { return Ok((0, Vec::new())) };
+        let fail = |e| bind_error(wanted, *ip, 0, e);
+        'attempts: for _ in 0..ATTEMPTS {
+            let Some(holder) = bound(proto, *ip, 0).map_err(fail)? else {
+                return self.any_unheld(wanted).map(|port| (port, Vec::new()));
             };
             let port = local_port(&holder).map_err(fail)?;
-            if self.is_free(request.proto, ip, port) {
-                return Ok((port, Some(holder)));
+            let mut holders = vec![holder];
+            if wanted.host.iter().any(|ip| !self.is_free(proto, *ip, port)) {
+                continue;
             }
+            for ip in others {
+                match hold(proto, *ip, port) {
+                    Ok(holder) => holders.extend(holder),
+                    Err(Errno::ADDRINUSE) => continue 'attempts,
+                    Err(e) => return Err(bind_error(wanted, *ip, port, e)),
+                }
+            }
+            return Ok((port, holders));
         }
         Err(fail(Errno::ADDRINUSE))
     }
 
     /// A port of the dynamic range (RFC 6335), for a protocol of which the kernel has no sockets.
-    fn any_unheld(&self, proto: Proto, ip: Ipv4Addr) -> Result<u16> {
+    fn any_unheld(&self, wanted: Wanted<'_>) -> Result<u16> {
         let (first, last) = (49152, 65535);
-        (first..=last).find(|port| self.is_free(proto, ip, *port)).ok_or(Error::PortRangeAllocated {
-            ip: ip.into(),
-            first,
-            last,
-        })
+        let free = |port: &u16| wanted.host.iter().all(|ip| self.is_free(wanted.request.proto, *ip, *port));
+        (first..=last).find(free).ok_or(Error::PortRangeAllocated { ip: first_address(wanted), first, last })
     }
 }
 
-fn bind_error(request: &PortRequest, ip: Ipv4Addr, port: u16, container_ip: Ipv4Addr, e: Errno) -> Error {
+fn first_address(wanted: Wanted<'_>) -> IpAddr {
+    wanted.host.first().copied().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
+}
+
+fn bind_error(wanted: Wanted<'_>, ip: IpAddr, port: u16, e: Errno) -> Error {
     Error::PortBind {
-        host: SocketAddr::new(ip.into(), port),
-        container: SocketAddr::new(container_ip.into(), request.container_port),
-        proto: request.proto,
+        host: SocketAddr::new(ip, port),
+        container: SocketAddr::new(wanted.container, wanted.request.container_port),
+        proto: wanted.request.proto,
         source: io::Error::from(e),
     }
 }
@@ -147,14 +154,14 @@ fn bind_error(request: &PortRequest, ip: Ipv4Addr, port: u16, container_ip: Ipv4
 /// as another daemon's holder), and it would let others in beside itself. Listening is what makes the kernel
 /// check in earnest. So: bind with SO_REUSEADDR, listen for an instant, stop listening (an explicitly bound port
 /// stays bound) and take SO_REUSEADDR back, so that whoever comes later meets an ordinary conflict.
-fn hold(proto: Proto, ip: Ipv4Addr, port: u16) -> Result<Option<OwnedFd>, Errno> {
+fn hold(proto: Proto, ip: IpAddr, port: u16) -> Result<Option<OwnedFd>, Errno> {
     match bound(proto, ip, port) {
         Err(Errno::ADDRINUSE) if proto == Proto::Tcp => {}
         other => return other,
     }
-    let Some(socket) = socket_of(proto)? else { return Ok(None) };
+    let Some(socket) = socket_of(proto, ip)? else { return Ok(None) };
     set_socket_reuseaddr(&socket, true)?;
-    bind(&socket, &SocketAddrV4::new(ip, port))?;
+    bind(&socket, &SocketAddr::new(ip, port))?;
     listen(&socket, 0)?;
     shutdown(&socket, Shutdown::Both)?;
     set_socket_reuseaddr(&socket, false)?;
@@ -162,28 +169,34 @@ fn hold(proto: Proto, ip: Ipv4Addr, port: u16) -> Result<Option<OwnedFd>, Errno>
 }
 
 /// A socket bound to the port, or with 0 to one that the kernel picks.
-fn bound(proto: Proto, ip: Ipv4Addr, port: u16) -> Result<Option<OwnedFd>, Errno> {
-    let Some(socket) = socket_of(proto)? else { return Ok(None) };
+fn bound(proto: Proto, ip: IpAddr, port: u16) -> Result<Option<OwnedFd>, Errno> {
+    let Some(socket) = socket_of(proto, ip)? else { return Ok(None) };
     if proto == Proto::Udp {
         // Nobody ever reads what gets past the translation: let the kernel keep as little of it as it can.
         set_socket_recv_buffer_size(&socket, 0)?;
     }
-    bind(&socket, &SocketAddrV4::new(ip, port))?;
+    bind(&socket, &SocketAddr::new(ip, port))?;
     Ok(Some(socket))
 }
 
 /// `None` if the kernel lacks the protocol, as many do for SCTP.
-fn socket_of(proto: Proto) -> Result<Option<OwnedFd>, Errno> {
+fn socket_of(proto: Proto, ip: IpAddr) -> Result<Option<OwnedFd>, Errno> {
     let (kind, protocol) = match proto {
         Proto::Tcp => (SocketType::STREAM, ipproto::TCP),
         Proto::Udp => (SocketType::DGRAM, ipproto::UDP),
         Proto::Sctp => (SocketType::STREAM, ipproto::SCTP),
     };
-    match socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, Some(protocol)) {
-        Ok(socket) => Ok(Some(socket)),
-        Err(Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) => Ok(None),
-        Err(e) => Err(e),
+    let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = match socket_with(family, kind, SocketFlags::CLOEXEC, Some(protocol)) {
+        Ok(socket) => socket,
+        Err(Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    if ip.is_ipv6() {
+        // The same port of IPv4 has a socket of its own.
+        set_ipv6_v6only(&socket, true)?;
     }
+    Ok(Some(socket))
 }
 
 fn local_port(socket: &OwnedFd) -> Result<u16, Errno> {

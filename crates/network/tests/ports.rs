@@ -29,8 +29,8 @@ fn a_port_of_another_container() {
 
     // A failure keeps nothing: neither the port before the one that failed nor the address.
     let retry = lab.allocate(&manager, vec![tcp(9090, 90)]).unwrap();
-    assert_eq!(retry.endpoint.ports[0].host_port, 9090);
-    lab.host.run(|| manager.release(&first.endpoint)).unwrap();
+    assert_eq!(retry.published.bindings[0].host_port, 9090);
+    lab.host.run(|| manager.close_ports(&first.endpoint.container)).unwrap();
     drop(first);
     lab.allocate(&manager, vec![tcp(8080, 80)]).unwrap();
 }
@@ -46,7 +46,7 @@ fn a_port_of_another_program() {
     assert!(error.ends_with("cannot assign requested address"), "{error}");
 
     let allocation = lab.allocate(&manager, vec![range(8080, 8082)]).unwrap();
-    assert_eq!(allocation.endpoint.ports[0].host_port, 8081);
+    assert_eq!(allocation.published.bindings[0].host_port, 8081);
 }
 
 /// The reservation holds against programs that set SO_REUSEADDR, as std's listener does, and against other daemons.
@@ -98,7 +98,7 @@ fn ranges_and_any_port() {
     let mut kept = Vec::new();
     for expected in 7000..7003 {
         let allocation = lab.allocate(&manager, vec![range(7000, 7002)]).unwrap();
-        assert_eq!(allocation.endpoint.ports[0].host_port, expected);
+        assert_eq!(allocation.published.bindings[0].host_port, expected);
         kept.push(allocation);
     }
     let error = lab.allocate(&manager, vec![range(7000, 7002)]).unwrap_err().to_string();
@@ -109,11 +109,11 @@ fn ranges_and_any_port() {
     let mut ports = HashSet::new();
     for _ in 0..50 {
         let allocation = lab.allocate(&manager, vec![any.clone(), zero.clone()]).unwrap();
-        assert!(allocation.endpoint.ports.iter().all(|p| p.host_port >= 1024 && ports.insert(p.host_port)));
+        assert!(allocation.published.bindings.iter().all(|p| p.host_port >= 1024 && ports.insert(p.host_port)));
         kept.push(allocation);
     }
     let sctp = PortRequest { proto: Proto::Sctp, ..any };
-    assert_ne!(lab.allocate(&manager, vec![sctp]).unwrap().endpoint.ports[0].host_port, 0);
+    assert_ne!(lab.allocate(&manager, vec![sctp]).unwrap().published.bindings[0].host_port, 0);
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn host_and_container_and_the_outside() {
     container.namespace.serve_tcp("0.0.0.0:80", "web");
     lab.host.serve_tcp("0.0.0.0:9000", "host");
     lab.neighbour.serve_tcp("0.0.0.0:9000", "outside");
-    let ip = container.endpoint.ip;
+    let ip = container.ip;
 
     assert_eq!(lab.host.ask(ip, 80).unwrap(), "web 172.17.0.1");
     assert_eq!(container.namespace.ask(Ipv4Addr::new(172, 17, 0, 1), 9000).unwrap(), format!("host {ip}"));
@@ -45,7 +45,7 @@ fn a_published_port() {
         assert_eq!(web.namespace.ask(HOST, 8080).unwrap(), "web 172.17.0.1", "itself");
         assert_eq!(web.namespace.ask(Ipv4Addr::new(172, 17, 0, 1), 8080).unwrap(), "web 172.17.0.1", "by the gateway");
 
-        lab.host.run(|| manager.release(&web.endpoint)).unwrap();
+        lab.release(&manager, &web);
         assert!(lab.host.cannot_reach(HOST, 8080));
         assert!(lab.neighbour.cannot_reach(HOST, 8080));
     }
@@ -62,8 +62,8 @@ fn unpublished_ports_stay_closed() {
 
     assert!(lab.neighbour.ask(HOST, 8080).is_ok());
     assert!(lab.neighbour.cannot_reach(HOST, 81));
-    assert!(lab.neighbour.cannot_reach(web.endpoint.ip, 81), "by the container's own address");
-    assert!(lab.neighbour.cannot_reach(web.endpoint.ip, 80), "round the published address");
+    assert!(lab.neighbour.cannot_reach(web.ip, 81), "by the container's own address");
+    assert!(lab.neighbour.cannot_reach(web.ip, 80), "round the published address");
 }
 
 #[test]
@@ -120,12 +120,12 @@ fn containers_among_themselves() {
         b.namespace.serve_tcp("0.0.0.0:80", "b");
         lab.host.serve_tcp("0.0.0.0:9000", "host");
 
-        assert!(a.namespace.ask(b.endpoint.gateway, 9000).is_ok(), "the host is there for all");
+        assert!(a.namespace.ask(b.gateway, 9000).is_ok(), "the host is there for all");
         assert!(lab.neighbour.ask(HOST, 8080).is_ok(), "and the port is open");
         if icc {
-            assert_eq!(a.namespace.ask(b.endpoint.ip, 80).unwrap(), format!("b {}", a.endpoint.ip));
+            assert_eq!(a.namespace.ask(b.ip, 80).unwrap(), format!("b {}", a.ip));
         } else {
-            assert!(a.namespace.cannot_reach(b.endpoint.ip, 80));
+            assert!(a.namespace.cannot_reach(b.ip, 80));
         }
         if !icc && !bridge_netfilter {
             assert_eq!(a.namespace.ask(HOST, 8080).unwrap(), "b 172.17.0.1", "what is published is published");
@@ -148,7 +148,7 @@ fn datagrams_find_the_container_of_the_moment() {
         server.namespace.serve_udp("0.0.0.0:53", name);
         assert_eq!(ask_udp(&client, HOST, 5353).unwrap(), format!("{name} {NEIGHBOUR}"));
         assert_eq!(ask_udp(&lab.host.udp_client(), LOCALHOST, 5353).unwrap(), format!("{name} 172.17.0.1"));
-        lab.host.run(|| manager.release(&server.endpoint)).unwrap();
+        lab.release(&manager, &server);
         drop(server);
         client.send_to(b"between", (HOST, 5353)).unwrap();
     }
@@ -186,7 +186,7 @@ fn the_hosts_firewall_and_the_users_chain_decide() {
         change.commit(socket).unwrap();
     });
     assert!(lab.neighbour.cannot_reach(HOST, 8080), "the user's chain");
-    lab.host.run(|| manager.restore(std::slice::from_ref(&web.endpoint))).unwrap();
+    lab.restore(&manager, &[], &[&web]);
     assert!(lab.neighbour.cannot_reach(HOST, 8080), "which outlives a restart of the daemon");
     assert!(lab.host.ask(HOST, 8080).is_ok());
 }

@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_failure_survives_a_word_that_was_not_read() {
         let (mut parent, child) = pair().unwrap();
-        parent.send_go(&ContainerNet { interface: None }).unwrap();
+        parent.send_go(&ContainerNet::default()).unwrap();
         child.fail(Failure::new(Stage::Mount, "no such mount"));
         drop(child);
         let Report::Failed(failure) = parent.read_report().unwrap() else { panic!("no failure") };
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn the_word_to_go_carries_the_network() {
         let (parent, child) = pair().unwrap();
-        let net = ContainerNet { interface: None };
+        let net = ContainerNet::default();
         parent.send_go(&net).unwrap();
         assert_eq!(child.wait_for_go().unwrap(), Some(net));
         drop(parent);

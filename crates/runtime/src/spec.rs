@@ -376,22 +376,8 @@ pub struct JsonFile {
     pub attrs: Vec<(String, String)>,
 }
 
-/// What the container side of a network attachment needs; applied inside the container's netns.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContainerNet {
-    /// `eth0`; absent for network `none` (only `lo` is brought up).
-    pub interface: Option<ContainerInterface>,
-}
-
-/// An interface that the daemon has put into the container's netns.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContainerInterface {
-    /// Interface name.
-    pub name: String,
-    /// IPv4 address.
-    pub address: std::net::Ipv4Addr,
-    /// Prefix length.
-    pub prefix_len: u8,
-    /// Default route.
-    pub gateway: Option<std::net::Ipv4Addr>,
-}
+/// What the container side of its network attachments needs; applied inside the container's netns. Empty for network
+/// `none`, where only `lo` is brought up.
+pub use gantry_linux::netlink::container::{
+    Interface as ContainerInterface, Layout as ContainerNet, Route as ContainerRoute,
+};

@@ -6,7 +6,7 @@ use common::{Fixture, process, run_cases};
 use gantry_runtime::container::StdioFds;
 use gantry_runtime::failure::{Failure, Stage};
 use gantry_runtime::spec::{
-    ContainerInterface, ContainerNet, Mount, MountFlags, MountSource, Namespace, Propagation, Rlimit,
+    ContainerInterface, ContainerNet, ContainerRoute, Mount, MountFlags, MountSource, Namespace, Propagation, Rlimit,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
@@ -411,11 +411,11 @@ fn the_network_is_waited_for() {
         assert!(child.netns().is_ok());
         let interface = ContainerInterface {
             name: "eth0".into(),
-            address: [10, 77, 0, 2].into(),
-            prefix_len: 24,
-            gateway: Some([10, 77, 0, 1].into()),
+            addresses: vec![([10, 77, 0, 2].into(), 24)],
+            settings: vec![("ipv6/conf/eth0/disable_ipv6".into(), "1".into())],
         };
-        child.go(&ContainerNet { interface: Some(interface) }).expect("go");
+        let routes = vec![ContainerRoute::default_by("eth0", [10, 77, 0, 1].into())];
+        child.go(&ContainerNet { interfaces: vec![interface], routes }).expect("go");
     });
     let (status, out, err) = running.expect("started").finish();
     assert_eq!((status, err.as_str()), (0, ""));

@@ -88,7 +88,7 @@ fn a_container_in_setup_can_be_killed() {
 fn go_is_refused_when_nobody_waits() {
     let mut container = Fixture::new(&["/bin/cat"]).stdin(true).start();
     container.started();
-    let net = encode(&ContainerNet { interface: None }).expect("encodes");
+    let net = encode(&ContainerNet::default()).expect("encodes");
     match container.daemon().ask(RequestBody::Go { net }, &[]).0 {
         Answer::Failed(failure) => assert_eq!(failure.stage, Stage::State),
         other => panic!("{other:?}"),

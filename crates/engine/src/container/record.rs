@@ -3,7 +3,7 @@
 use crate::links::Link;
 use gantry_api_types::{ContainerConfig, EndpointSettings, Health, HostConfig, MountPoint};
 use gantry_model::{ContainerStatus, Id, Timestamp};
-use gantry_network::Endpoint;
+use gantry_network::{Endpoint, Published};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,8 +42,12 @@ pub struct Record {
     pub links: Vec<Link>,
     /// The state.
     pub state: State,
-    /// The attachment to the default bridge while it lives.
+    /// The attachment to the default bridge while it lives. Not kept here: its run's file has it.
+    #[serde(skip)]
     pub endpoint: Option<Endpoint>,
+    /// Its published ports while it lives.
+    #[serde(skip)]
+    pub published: Option<Published>,
 }
 
 /// The part of a [`Record`] that changes as the container lives.

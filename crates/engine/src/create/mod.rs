@@ -140,6 +140,7 @@ impl Engine {
             links,
             state: State::created(),
             endpoint: None,
+            published: None,
         };
         warnings.extend(plan::host_warnings(self, &record)?);
         Ok(Draft { record, volumes, warnings, dirs })

@@ -11,7 +11,7 @@ pub(super) fn of_link(parent: &str, link: &Live) -> Vec<String> {
     let config = &record.config;
     let ports = config.exposed_ports.iter().flat_map(|ports| ports.keys()).filter_map(|port| parse_port(port).ok());
     let environment = config.env.as_deref().unwrap_or_default();
-    variables(parent, &link.alias, link.endpoint.ip, ports.collect(), environment)
+    variables(parent, &link.alias, link.address(), ports.collect(), environment)
 }
 
 fn variables(

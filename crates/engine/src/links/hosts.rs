@@ -14,7 +14,7 @@ const MOST: u64 = 1 << 20;
 /// The target's address with its alias, its host name, and its name if that is another.
 pub(super) fn line(link: &Live) -> String {
     let record = link.target.read();
-    let mut line = format!("{}\t{} {}", link.endpoint.ip, link.alias, record.config.hostname);
+    let mut line = format!("{}\t{} {}", link.address(), link.alias, record.config.hostname);
     if record.name != link.alias {
         let _ = write!(line, " {}", record.name);
     }

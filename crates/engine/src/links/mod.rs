@@ -14,6 +14,7 @@ use gantry_model::{Error, Id, Result};
 use gantry_network::Endpoint;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,13 @@ pub(crate) struct Live {
     alias: String,
     target: Arc<Container>,
     endpoint: Endpoint,
+}
+
+impl Live {
+    /// Links are a matter of IPv4.
+    fn address(&self) -> Ipv4Addr {
+        self.endpoint.ipv4.map_or(Ipv4Addr::UNSPECIFIED, |(ip, _)| ip)
+    }
 }
 
 /// Splits what a client wrote: `name`, `name:alias`, or as inspect shows it, `/name:/parent/alias`.
@@ -189,7 +197,7 @@ impl Engine {
             };
             let file = self.dirs(&parent.id).hosts();
             for alias in aliases {
-                if let Err(e) = hosts::change(&file, &alias, Some(endpoint.ip)) {
+                if let Err(e) = hosts::change(&file, &alias, endpoint.ipv4.map(|(ip, _)| ip)) {
                     tracing::warn!("{}: {e}", file.display());
                 }
             }

@@ -147,7 +147,7 @@ impl<'f> Criteria<'f> {
         if self.publish.is_empty() && self.expose.is_empty() {
             return true;
         }
-        let published = record.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
+        let published = record.published.iter().flat_map(|published| &published.bindings);
         published.into_iter().any(|p| self.publish.contains(&(p.host_port, p.proto)))
             || (super::status::is_running(&record.state)
                 && network_view::exposed(record).iter().any(|port| self.expose.contains(port)))

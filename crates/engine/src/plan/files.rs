@@ -35,7 +35,8 @@ pub(crate) fn write(engine: &Engine, record: &Record, endpoint: Option<&Endpoint
     let dirs = engine.dirs(&record.id);
     let host = mode == NetworkMode::Host;
     put(&dirs.hostname(), &format!("{}\n", record.config.hostname))?;
-    let gateway = engine.network.default_bridge().map(|b| b.gateway.to_string());
+    let gateway =
+        engine.network.default_bridge().and_then(|b| b.subnets.iter().find_map(|s| s.gateway)).map(|g| g.to_string());
     put(&dirs.hosts(), &hosts(record, endpoint, host, gateway.as_deref(), links))?;
     put(&dirs.resolv_conf(), &resolv_conf(&Resolver::of(engine, record), host))
 }
@@ -70,8 +71,10 @@ fn hosts(record: &Record, endpoint: Option<&Endpoint>, host: bool, gateway: Opti
         let _ = writeln!(text, "{}\t{name}", address.trim_matches(['[', ']']));
     }
     text.push_str(&links::host_lines(links));
-    if let Some(endpoint) = endpoint {
-        let _ = writeln!(text, "{}\t{}", endpoint.ip, host_names(record));
+    for address in endpoint.into_iter().flat_map(|e| [e.ipv4.map(|a| a.0.into()), e.ipv6.map(|a| a.0.into())]).flatten()
+    {
+        let address: std::net::IpAddr = address;
+        let _ = writeln!(text, "{address}\t{}", host_names(record));
     }
     text
 }

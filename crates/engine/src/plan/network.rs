@@ -2,7 +2,7 @@
 
 use crate::container::Record;
 use gantry_api_types::PortBinding;
-use gantry_model::{Error, Result};
+use gantry_model::{Error, Id, Result};
 use gantry_network::{EndpointRequest, PortRequest, Proto};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -90,7 +90,7 @@ pub(crate) fn parse_mode(text: &str) -> Result<NetworkMode> {
 }
 
 /// What the default bridge is asked for.
-pub(crate) fn endpoint_request(record: &Record) -> Result<EndpointRequest> {
+pub(crate) fn endpoint_request(record: &Record, network: Id) -> Result<EndpointRequest> {
     let settings = record.networks.get("bridge");
     let wanted_ip = settings.and_then(|s| s.ipam_config.as_ref()).map_or("", |c| c.ipv4_address.as_str());
     let wanted_mac = match settings.map_or("", |s| s.mac_address.as_str()) {
@@ -104,10 +104,11 @@ pub(crate) fn endpoint_request(record: &Record) -> Result<EndpointRequest> {
         "" => None,
         text => Some(text.parse().map_err(|_| Error::invalid(format!("invalid MAC address: {text}")))?),
     };
-    Ok(EndpointRequest { container: record.id, ip: None, mac, ports: port_requests(record)? })
+    Ok(EndpointRequest { mac, ..EndpointRequest::new(network, record.id) })
 }
 
-fn port_requests(record: &Record) -> Result<Vec<PortRequest>> {
+/// The ports that it publishes.
+pub(crate) fn port_requests(record: &Record) -> Result<Vec<PortRequest>> {
     let bindings = record.host_config.port_bindings.iter().flatten();
     let mut requests = Vec::new();
     let mut published = BTreeSet::new();

@@ -5,8 +5,7 @@ use crate::Engine;
 use crate::container::Container;
 use crate::{health, procfs};
 use gantry_model::{ContainerStatus, Error, Result, Timestamp};
-use gantry_network::Endpoint;
-use gantry_runtime::spec::{ContainerInterface, ContainerNet};
+use gantry_network::{Endpoint, Gateways, Published};
 use gantry_shim_protocol::{Event, Failure, KILLED_IN_SETUP, RequestBody, Target};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +18,14 @@ pub(crate) struct Launch {
     pub(crate) outcome: oneshot::Sender<Result<()>>,
     /// What the network room has reserved.
     pub(crate) endpoint: Option<Endpoint>,
+    /// The ports, reserved too.
+    pub(crate) published: Option<Published>,
+}
+
+impl Launch {
+    fn network(&self) -> (Option<Endpoint>, Option<Published>) {
+        (self.endpoint.clone(), self.published.clone())
+    }
 }
 
 /// The state of the supervising task.
@@ -68,10 +75,10 @@ impl Run {
     /// supervising loop, which must keep reading for the answers to arrive.
     fn release_process(&mut self, netns: Option<OwnedFd>) {
         let (engine, container, link) = (self.engine.clone(), self.container.clone(), self.link.clone());
-        let endpoint = self.launch.as_ref().and_then(|l| l.endpoint.clone());
+        let (endpoint, published) = self.launch.as_ref().map(Launch::network).unwrap_or_default();
         let our_failure = self.our_failure.clone();
         tokio::spawn(async move {
-            if let Err(e) = release(&engine, &container, &link, endpoint, netns).await {
+            if let Err(e) = release(&engine, &container, &link, (endpoint, published), netns).await {
                 tracing::debug!("container {}: {e}", container.id);
                 *our_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
                 let kill = RequestBody::Signal { target: Target::Init, signal: crate::signal::SIGKILL };
@@ -84,7 +91,7 @@ impl Run {
         let container = &self.container;
         {
             let mut record = container.write();
-            record.endpoint = self.launch.as_ref().and_then(|l| l.endpoint.clone());
+            (record.endpoint, record.published) = self.launch.as_ref().map(Launch::network).unwrap_or_default();
             let state = &mut record.state;
             state.status = ContainerStatus::Running;
             state.pid = pid;
@@ -137,26 +144,24 @@ async fn release(
     engine: &Arc<Engine>,
     container: &Container,
     link: &ShimLink,
-    endpoint: Option<Endpoint>,
+    (endpoint, published): (Option<Endpoint>, Option<Published>),
     netns: Option<OwnedFd>,
 ) -> Result<()> {
     for client in container.take_waiting_clients() {
         link.perform(client.wanted, &[client.socket.as_fd()]).await?;
     }
-    let interface = endpoint.as_ref().map(|e| ContainerInterface {
-        name: "eth0".to_owned(),
-        address: e.ip,
-        prefix_len: e.prefix_len,
-        gateway: Some(e.gateway),
-    });
+    let layout = gantry_network::layout(endpoint.iter().map(|e| ("eth0", e)), Gateways::first_of(&endpoint));
     if let Some(endpoint) = endpoint {
         let netns = netns.ok_or_else(|| Error::internal("the shim sent no network namespace"))?;
         let network = engine.network.clone();
-        tokio::task::spawn_blocking(move || network.attach(&endpoint, netns.as_fd()))
-            .await
-            .map_err(|e| Error::internal(e.to_string()))??;
+        tokio::task::spawn_blocking(move || {
+            network.attach(&endpoint, netns.as_fd(), "eth0")?;
+            published.map_or(Ok(()), |published| network.open_ports(&published))
+        })
+        .await
+        .map_err(|e| Error::internal(e.to_string()))??;
         engine.network_event(container, "connect");
     }
-    let net = gantry_runtime::spec::encode(&ContainerNet { interface })?;
+    let net = gantry_runtime::spec::encode(&layout)?;
     link.perform(RequestBody::Go { net }, &[]).await
 }

@@ -32,6 +32,20 @@ impl<'a> Attribute<'a> {
         self.value.first_chunk::<4>().map(|b| (*b).into())
     }
 
+    /// The value as an IPv6 address.
+    pub fn ipv6(&self) -> Option<std::net::Ipv6Addr> {
+        self.value.first_chunk::<16>().map(|b| (*b).into())
+    }
+
+    /// The value as an address, whose family its length tells.
+    pub fn ip(&self) -> Option<std::net::IpAddr> {
+        match self.value.len() {
+            4 => self.ipv4().map(Into::into),
+            16 => self.ipv6().map(Into::into),
+            _ => None,
+        }
+    }
+
     /// The value as text, up to its terminating zero.
     pub fn text(&self) -> Option<&'a str> {
         let text = self.value.split(|b| *b == 0).next()?;

@@ -2,7 +2,7 @@
 
 use super::{ACK, Attributes, Attrs, Batch, DUMP, Error, Message, Socket};
 use rustix::io::Errno;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 const SUBSYSTEM: u16 = 1;
 const GET: u16 = 1;
@@ -16,16 +16,17 @@ const CTA_PROTO_NUM: u16 = 1;
 const CTA_ID: u16 = 12;
 const CTA_ZONE: u16 = 18;
 
-/// `struct nfgenmsg` for IPv4.
-const IPV4: [u8; 4] = [libc::AF_INET as u8, 0, 0, 0];
+/// The size of `struct nfgenmsg`.
+const NFGEN: usize = 4;
+const FAMILIES: [u8; 2] = [libc::AF_INET as u8, libc::AF_INET6 as u8];
 
 /// One direction of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuple {
     /// Where its packets are from.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// Where they go.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// The port they are from.
     pub source_port: u16,
     /// The port they go to.
@@ -51,12 +52,25 @@ struct Name {
     zone: Option<Vec<u8>>,
 }
 
-/// Forgets every IPv4 flow of a transport protocol that `unwanted` picks, and gives their number.
+/// Forgets every flow of a transport protocol that `unwanted` picks, and gives their number.
 pub fn forget(socket: &mut Socket, proto: u8, mut unwanted: impl FnMut(&Flow) -> bool) -> Result<usize, Error> {
+    let mut forgotten = 0;
+    for family in FAMILIES {
+        forgotten += forget_of_family(socket, [family, 0, 0, 0], proto, &mut unwanted)?;
+    }
+    Ok(forgotten)
+}
+
+fn forget_of_family(
+    socket: &mut Socket,
+    header: [u8; NFGEN],
+    proto: u8,
+    unwanted: &mut impl FnMut(&Flow) -> bool,
+) -> Result<usize, Error> {
     /// The answers to one batch must fit into the socket's receive buffer.
     const CHUNK: usize = 64;
     let mut batch = Batch::new();
-    batch.message(SUBSYSTEM << 8 | GET, DUMP, &IPV4, |a| only(a, proto));
+    batch.message(SUBSYSTEM << 8 | GET, DUMP, &header, |a| only(a, proto));
     let names = socket.dump(&mut batch, |message| {
         let flow = read_flow(message).filter(|f| f.proto == proto)?;
         unwanted(&flow).then(|| read_name(message)).flatten()
@@ -64,7 +78,7 @@ pub fn forget(socket: &mut Socket, proto: u8, mut unwanted: impl FnMut(&Flow) ->
     for chunk in names.chunks(CHUNK) {
         let mut batch = Batch::new();
         for name in chunk {
-            batch.message(SUBSYSTEM << 8 | DELETE, ACK, &IPV4, |a| {
+            batch.message(SUBSYSTEM << 8 | DELETE, ACK, &header, |a| {
                 a.nest(CTA_TUPLE_ORIG, |a| {
                     a.raw(&name.original);
                 });
@@ -102,7 +116,7 @@ fn only(attrs: &mut Attrs<'_>, proto: u8) {
 }
 
 fn read_flow(message: &Message<'_>) -> Option<Flow> {
-    let attrs = message.attributes(IPV4.len());
+    let attrs = message.attributes(NFGEN);
     let (proto, original) = read_tuple(&attrs.get(CTA_TUPLE_ORIG)?.nested())?;
     let (_, reply) = read_tuple(&attrs.get(CTA_TUPLE_REPLY)?.nested())?;
     Some(Flow { proto, original, reply })
@@ -113,8 +127,8 @@ fn read_tuple(attrs: &Attributes<'_>) -> Option<(u8, Tuple)> {
     let ip = attrs.get(CTA_TUPLE_IP)?.nested();
     let proto = attrs.get(CTA_TUPLE_PROTO)?.nested();
     let tuple = Tuple {
-        source: ip.get(1)?.ipv4()?,
-        destination: ip.get(2)?.ipv4()?,
+        source: ip.get(1).or_else(|| ip.get(3))?.ip()?,
+        destination: ip.get(2).or_else(|| ip.get(4))?.ip()?,
         source_port: proto.get(2)?.be16()?,
         destination_port: proto.get(3)?.be16()?,
     };
@@ -122,7 +136,7 @@ fn read_tuple(attrs: &Attributes<'_>) -> Option<(u8, Tuple)> {
 }
 
 fn read_name(message: &Message<'_>) -> Option<Name> {
-    let attrs = message.attributes(IPV4.len());
+    let attrs = message.attributes(NFGEN);
     let copy = |kind| attrs.get(kind).map(|a| a.value.to_vec());
     Some(Name { original: copy(CTA_TUPLE_ORIG)?, id: copy(CTA_ID), zone: copy(CTA_ZONE) })
 }
@@ -130,12 +144,12 @@ fn read_name(message: &Message<'_>) -> Option<Name> {
 #[cfg(test)]
 mod tests {
     use super::super::noise;
-    use super::{IPV4, SUBSYSTEM, read_flow, read_name};
+    use super::{NFGEN, SUBSYSTEM, read_flow, read_name};
 
     #[test]
     fn hostile_flows() {
         let mut named = 0;
-        noise::messages(SUBSYSTEM << 8, IPV4.len(), |m| {
+        noise::messages(SUBSYSTEM << 8, NFGEN, |m| {
             let _ = read_flow(m);
             named += usize::from(read_name(m).is_some());
         });

@@ -24,6 +24,8 @@ pub struct Message<'a> {
     pub flags: u16,
     /// The sequence number of the request that it answers.
     pub seq: u32,
+    /// The port of the socket that caused it, in what everybody is told.
+    pub port: u32,
     /// What follows the header.
     pub payload: &'a [u8],
 }
@@ -103,7 +105,7 @@ impl<'a> Iterator for Messages<'a> {
         let len = word(0) as usize;
         let payload = self.bytes.get(HEADER..len)?;
         self.bytes = self.bytes.get(align(len)..).unwrap_or_default();
-        Some(Message { kind: half(4), flags: half(6), seq: word(8), payload })
+        Some(Message { kind: half(4), flags: half(6), seq: word(8), port: word(12), payload })
     }
 }
 
@@ -142,11 +144,11 @@ mod tests {
         payload.extend_from_slice(&[0; 16]);
         payload.extend_from_slice(&[9, 0, 1, 0]);
         payload.extend_from_slice(b"File\0\0\0\0");
-        let capped = Message { kind: 2, flags: 0x300, seq: 1, payload: &payload };
+        let capped = Message { kind: 2, flags: 0x300, seq: 1, port: 0, payload: &payload };
         assert_eq!(capped.verdict(), Verdict::Failure(17, Some("File")));
-        let short = Message { kind: 2, flags: 0x300, seq: 1, payload: &payload[..2] };
+        let short = Message { kind: 2, flags: 0x300, seq: 1, port: 0, payload: &payload[..2] };
         assert_eq!(short.verdict(), Verdict::Failure(libc::EBADMSG, None));
-        let least = Message { kind: 2, flags: 0, seq: 1, payload: &i32::MIN.to_ne_bytes() };
+        let least = Message { kind: 2, flags: 0, seq: 1, port: 0, payload: &i32::MIN.to_ne_bytes() };
         assert_eq!(least.verdict(), Verdict::Failure(i32::MAX, None));
     }
 }

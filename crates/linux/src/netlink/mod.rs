@@ -10,6 +10,7 @@ mod batch;
 pub mod conntrack;
 pub mod container;
 mod message;
+mod monitor;
 pub mod namespace;
 pub mod nft;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod socket;
 pub use attribute::{Attribute, Attributes};
 pub use batch::{Attrs, Batch};
 pub use message::{Message, Messages};
+pub use monitor::{Heard, Monitor};
 pub use socket::{Error, Protocol, Refusal, Socket};
 
 /// `NLM_F_REQUEST`: every message to the kernel carries it.

@@ -37,7 +37,7 @@ pub(super) fn messages(kind: u16, header: usize, mut read: impl FnMut(&Message<'
 pub(super) fn walk(attributes: Attributes<'_>, depth: usize) -> usize {
     attributes
         .map(|a| {
-            let _ = (a.u8(), a.be16(), a.u32(), a.ipv4(), a.text());
+            let _ = (a.u8(), a.be16(), a.u32(), a.ipv4(), a.ip(), a.text());
             1 + if depth > 0 { walk(a.nested(), depth - 1) } else { 0 }
         })
         .sum()

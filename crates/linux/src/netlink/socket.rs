@@ -3,8 +3,10 @@
 use super::message::Verdict;
 use super::{Batch, Message, Messages};
 use rustix::io::Errno;
+use rustix::net::sockopt::{set_socket_send_buffer_size_force, socket_send_buffer_size};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, netlink, recv, send, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, getsockname, netlink, recv, send,
+    socket_with,
 };
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -94,6 +96,12 @@ impl Socket {
         let _ = enable(&fd, libc::NETLINK_CAP_ACK);
         // The kernel fills at most 32 KiB per datagram of a dump.
         Ok(Self { fd, seq: 0, buffer: vec![0; 32 * 1024] })
+    }
+
+    /// The number by which the kernel tells others who has changed something.
+    pub fn port(&self) -> io::Result<u32> {
+        let address = netlink::SocketAddrNetlink::try_from(getsockname(&self.fd)?)?;
+        Ok(address.pid())
     }
 
     /// Sends the batch and gives what was refused, in the order of the batch. What an empty list means for
@@ -210,6 +218,10 @@ impl Socket {
             match send(&self.fd, bytes, SendFlags::empty()) {
                 Ok(_) => return Ok(first),
                 Err(Errno::INTR) => {}
+                // A batch must fit into the send buffer as a whole, whose size the host's limit does not bind root in.
+                Err(Errno::MSGSIZE) if socket_send_buffer_size(&self.fd)? < 2 * bytes.len() => {
+                    set_socket_send_buffer_size_force(&self.fd, 2 * bytes.len())?;
+                }
                 Err(e) => return Err(e.into()),
             }
         }

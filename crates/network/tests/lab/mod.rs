@@ -1,13 +1,16 @@
 //! Hosts made of network namespaces, between which real packets go.
 #![allow(dead_code, reason = "each test program uses its part of the laboratory")]
 
-use gantry_linux::netlink::container::{ContainerInterface, configure, loopback_up};
+use gantry_linux::netlink::container::{self, loopback_up};
 use gantry_linux::netlink::route::{self, VethPair};
 use gantry_linux::netlink::{Batch, Protocol, Socket, namespace};
 use gantry_model::Id;
-use gantry_network::{Allocation, Config, Endpoint, EndpointRequest, Manager, PortRequest, Proto};
+use gantry_network::{
+    Attachment, BridgeOptions, Config, Driver, Endpoint, EndpointRequest, Gateways, Manager, NetworkDraft, NetworkSpec,
+    PortRequest, Proto, Published, layout,
+};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +18,11 @@ use std::time::Duration;
 /// The addresses of the host and of its neighbour on the wire between them.
 pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 pub(crate) const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+pub(crate) const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+pub(crate) const NEIGHBOUR6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+
+/// The id that all of the laboratory's default networks have.
+pub(crate) const DEFAULT: Id = Id::from_bytes([0xde; 32]);
 
 /// How long a packet may take that is expected, and one that is not.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -60,6 +68,43 @@ impl Namespace {
 
     pub(crate) fn netfilter<T: Send>(&self, work: impl FnOnce(&mut Socket) -> T + Send) -> T {
         self.run(|| work(&mut Socket::open(Protocol::Netfilter).unwrap()))
+    }
+
+    /// Sends what goes to `target` by `gateway`, although it may be no neighbour by its address.
+    pub(crate) fn route_by(&self, link: &str, target: IpAddr, gateway: IpAddr) {
+        self.route(|socket| {
+            let link = index(socket, link);
+            let len = if target.is_ipv4() { 32 } else { 128 };
+            let mut batch = Batch::new();
+            route::replace_route(&mut batch, link, target, len, Some(gateway));
+            socket.transact(&mut batch).unwrap();
+        });
+    }
+
+    /// Sends everything by `gateway`.
+    pub(crate) fn default_by(&self, link: &str, gateway: IpAddr) {
+        self.route(|socket| {
+            let link = index(socket, link);
+            let mut batch = Batch::new();
+            route::add_default_route(&mut batch, link, gateway);
+            socket.transact(&mut batch).unwrap();
+        });
+    }
+
+    pub(crate) fn delete_link(&self, name: &str) {
+        self.route(|socket| {
+            let mut batch = Batch::new();
+            route::delete_link(&mut batch, name);
+            socket.transact(&mut batch).unwrap();
+        });
+    }
+
+    pub(crate) fn add_bridge(&self, name: &str) {
+        self.route(|socket| {
+            let mut batch = Batch::new();
+            route::add_bridge(&mut batch, name, [2, 0, 0, 0, 0, 0x77], 1500);
+            socket.transact(&mut batch).unwrap();
+        });
     }
 
     pub(crate) fn sysctl(&self, key: &str, value: &str) {
@@ -145,7 +190,7 @@ impl Lab {
                 name: "plug",
                 bridge,
                 peer_name: "wan0",
-                peer_mac: [2, 0, 0, 0, 0, 2],
+                peer_mac: Some([2, 0, 0, 0, 0, 2]),
                 peer_netns: host.fd(),
                 mtu: 1500,
             };
@@ -153,6 +198,7 @@ impl Lab {
             route::set_port(&mut batch, "plug", route::BridgePort::default());
             route::set_link_up(&mut batch, bridge);
             route::add_address(&mut batch, bridge, NEIGHBOUR, 24);
+            route::add_address(&mut batch, bridge, NEIGHBOUR6, 64);
             socket.transact(&mut batch).unwrap();
         });
         host.route(|socket| {
@@ -160,7 +206,9 @@ impl Lab {
             let mut batch = Batch::new();
             route::set_link_up(&mut batch, wan);
             route::add_address(&mut batch, wan, HOST, 24);
+            route::add_address(&mut batch, wan, HOST6, 64);
             route::add_default_route(&mut batch, wan, NEIGHBOUR);
+            route::add_default_route(&mut batch, wan, NEIGHBOUR6);
             socket.transact(&mut batch).unwrap();
         });
         Self { host, neighbour }
@@ -172,6 +220,7 @@ impl Lab {
             let mut batch = Batch::new();
             let wire = index(socket, "wire");
             route::add_default_route(&mut batch, wire, HOST);
+            route::add_default_route(&mut batch, wire, HOST6);
             socket.transact(&mut batch).unwrap();
         });
     }
@@ -183,43 +232,127 @@ impl Lab {
     }
 
     pub(crate) fn manager(&self, config: Config) -> Manager {
-        self.host.run(|| Manager::open(config).unwrap())
+        self.host.run(|| Manager::open(config, DEFAULT, &[]).unwrap())
     }
 
     pub(crate) fn default_manager(&self) -> Manager {
         self.manager(Config::default())
     }
 
+    /// A place on the default network, and ports.
     pub(crate) fn allocate(&self, manager: &Manager, ports: Vec<PortRequest>) -> gantry_network::Result<Allocation> {
-        let request = EndpointRequest { container: Id::random(), ip: None, mac: None, ports };
-        self.host.run(|| manager.allocate(&request))
+        self.allocate_on(manager, DEFAULT, &ports)
     }
 
-    /// A container that is plugged in and configured.
-    pub(crate) fn start(&self, manager: &Manager, ports: Vec<PortRequest>) -> Container {
-        let allocation = self.allocate(manager, ports).unwrap();
-        let namespace = Namespace::new();
-        let endpoint = allocation.endpoint;
-        self.host.run(|| manager.attach(&endpoint, namespace.fd())).unwrap();
-        namespace.run(|| {
-            configure(&ContainerInterface {
-                name: "eth0",
-                address: endpoint.ip,
-                prefix_len: endpoint.prefix_len,
-                gateway: Some(endpoint.gateway),
-                mtu: endpoint.mtu,
-            })
-            .unwrap();
-        });
-        Container { namespace, endpoint, holders: allocation.port_holders }
+    pub(crate) fn allocate_on(
+        &self,
+        manager: &Manager,
+        network: Id,
+        ports: &[PortRequest],
+    ) -> gantry_network::Result<Allocation> {
+        self.host.run(|| {
+            let endpoint = manager.allocate(&EndpointRequest::new(network, Id::random()))?;
+            match manager.reserve_ports(endpoint.container, Gateways::first_of([&endpoint]), ports) {
+                Ok(publication) => {
+                    Ok(Allocation { endpoint, published: publication.published, holders: publication.holders })
+                }
+                Err(e) => {
+                    manager.release(&endpoint).unwrap();
+                    Err(e)
+                }
+            }
+        })
     }
+
+    /// A container on the default network that is plugged in and configured.
+    pub(crate) fn start(&self, manager: &Manager, ports: Vec<PortRequest>) -> Container {
+        self.start_on(manager, DEFAULT, &ports)
+    }
+
+    pub(crate) fn start_on(&self, manager: &Manager, network: Id, ports: &[PortRequest]) -> Container {
+        self.plug_in(manager, self.allocate_on(manager, network, ports).unwrap())
+    }
+
+    pub(crate) fn plug_in(&self, manager: &Manager, allocation: Allocation) -> Container {
+        let Allocation { endpoint, published, holders } = allocation;
+        let namespace = Namespace::new();
+        self.host.run(|| {
+            manager.attach(&endpoint, namespace.fd(), "eth0").unwrap();
+            manager.open_ports(&published).unwrap();
+        });
+        namespace.run(|| {
+            let layout = layout([("eth0", &endpoint)], Gateways::first_of([&endpoint]));
+            container::apply(&layout, |key, value| std::fs::write(format!("/proc/sys/net/{key}"), value)).unwrap();
+        });
+        Container {
+            namespace,
+            ip: endpoint.ipv4.map_or(Ipv4Addr::UNSPECIFIED, |(ip, _)| ip),
+            ip6: endpoint.ipv6.map_or(Ipv6Addr::UNSPECIFIED, |(ip, _)| ip),
+            gateway: endpoint.gateway_v4.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            endpoint,
+            published,
+            holders,
+        }
+    }
+
+    /// Takes all of a container's network away.
+    pub(crate) fn release(&self, manager: &Manager, container: &Container) {
+        self.host.run(|| {
+            manager.close_ports(&container.endpoint.container).unwrap();
+            manager.release(&container.endpoint).unwrap();
+        });
+    }
+
+    /// What a new daemon does.
+    pub(crate) fn restore(&self, manager: &Manager, networks: &[NetworkSpec], live: &[&Container]) {
+        let live: Vec<_> = live.iter().map(|c| c.attachment()).collect();
+        self.host.run(|| manager.restore(networks, &live)).unwrap();
+    }
+
+    /// A bridge network.
+    pub(crate) fn network(&self, manager: &Manager, change: impl FnOnce(&mut NetworkDraft)) -> NetworkSpec {
+        let mut draft = bridge("net", BridgeOptions::default());
+        change(&mut draft);
+        self.host.run(|| manager.create(draft)).unwrap()
+    }
+}
+
+/// A draft of a bridge network.
+pub(crate) fn bridge(name: &str, options: BridgeOptions) -> NetworkDraft {
+    NetworkDraft {
+        id: Id::random(),
+        name: name.to_owned(),
+        driver: Driver::Bridge(options),
+        internal: false,
+        ipv4: true,
+        ipv6: false,
+        pools: Vec::new(),
+    }
+}
+
+/// A place on a network with its ports.
+#[derive(Debug)]
+pub(crate) struct Allocation {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) published: Published,
+    pub(crate) holders: Vec<OwnedFd>,
 }
 
 /// A container, as far as its network goes.
 pub(crate) struct Container {
     pub(crate) namespace: Namespace,
     pub(crate) endpoint: Endpoint,
+    pub(crate) ip: Ipv4Addr,
+    pub(crate) ip6: Ipv6Addr,
+    pub(crate) gateway: Ipv4Addr,
+    pub(crate) published: Published,
     pub(crate) holders: Vec<OwnedFd>,
+}
+
+impl Container {
+    pub(crate) fn attachment(&self) -> Attachment {
+        Attachment { endpoints: vec![self.endpoint.clone()], published: Some(self.published.clone()) }
+    }
 }
 
 /// The index of a link.

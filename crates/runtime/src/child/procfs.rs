@@ -16,7 +16,8 @@ impl Procfs {
         tree::new_filesystem("proc", &[]).map(Self).or_fail(Stage::Setup, || "open a procfs")
     }
 
-    fn write(&self, path: &str, value: &str) -> io::Result<()> {
+    /// Writes to a file of it.
+    pub(crate) fn write(&self, path: &str, value: &str) -> io::Result<()> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
         let file = openat2(&self.0, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)?;
         rustix::io::write(&file, value.as_bytes())?;

@@ -55,7 +55,7 @@ fn start(task: &mut Task<'_>, setup: &Setup<'_>) -> Result<Never> {
     if let Some(score) = plan.oom_score_adj {
         procfs.oom_score_adj(score)?;
     }
-    network(task)?;
+    network(task, &procfs)?;
     for (name, value) in &plan.sysctls {
         procfs.sysctl(name, value)?;
     }
@@ -135,14 +135,14 @@ fn working_directory(plan: &Plan, root: &Root) -> Result<()> {
 }
 
 /// Waits for the daemon to attach the network, if it does; a namespace without one has its loopback.
-fn network(task: &Task<'_>) -> Result<()> {
+fn network(task: &Task<'_>, procfs: &Procfs) -> Result<()> {
     if task.plan.wait_for_network {
         let net = task.channel.wait_for_go().or_fail(Stage::Setup, || "wait for the network")?;
         let net = net.ok_or_else(|| Failure::new(Stage::Setup, "the parent is gone"))?;
-        return network::configure(&net);
+        return network::configure(&net, procfs);
     }
     match task.plan.namespaces.net {
-        Namespace::New => network::configure(&ContainerNet { interface: None }),
+        Namespace::New => network::configure(&ContainerNet::default(), procfs),
         Namespace::Host | Namespace::Of { .. } => Ok(()),
     }
 }

@@ -165,7 +165,7 @@ impl Fixture {
 
     /// Starts it with pipes; fails as the child or the parent says.
     pub(crate) fn start(&self) -> Result<Running, Failure> {
-        self.start_with(|child| child.go(&ContainerNet { interface: None }).expect("go"))
+        self.start_with(|child| child.go(&ContainerNet::default()).expect("go"))
     }
 
     /// Starts it; `attach` is the daemon's part if the plan waits for the network.

@@ -224,7 +224,7 @@ impl Container {
 
     /// Lets a held program run.
     pub fn go(&mut self) {
-        let net = encode(&ContainerNet { interface: None }).expect("encodes");
+        let net = encode(&ContainerNet::default()).expect("encodes");
         assert_eq!(self.daemon().ask(RequestBody::Go { net }, &[]).0, Answer::Done);
     }
 

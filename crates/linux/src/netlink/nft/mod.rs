@@ -3,9 +3,9 @@
 
 mod rule;
 
-pub use rule::{Address, CtState, Interface, Rule, Verdict};
+pub use rule::{Address, CtState, Family, Interface, Rule, Verdict};
 
-use super::{ACK, APPEND, Attrs, Batch, CREATE, Error, Socket};
+use super::{ACK, APPEND, Attrs, Batch, CREATE, DUMP, Error, Message, Socket};
 use rustix::io::Errno;
 
 const SUBSYSTEM: u16 = 10;
@@ -13,6 +13,8 @@ const NEWTABLE: u16 = 0;
 const GETTABLE: u16 = 1;
 const DELTABLE: u16 = 2;
 const NEWCHAIN: u16 = 3;
+const GETCHAIN: u16 = 4;
+const DELCHAIN: u16 = 5;
 const NEWRULE: u16 = 6;
 const DELRULE: u16 = 8;
 const NEWSET: u16 = 9;
@@ -24,6 +26,8 @@ const BATCH_END: u16 = 0x11;
 
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_DATA_VALUE: u16 = 1;
+const NFTA_DATA_VERDICT: u16 = 2;
+const NFT_JUMP: i32 = -3;
 
 /// `struct nfgenmsg` for family `inet`.
 const INET: [u8; 4] = [1, 0, 0, 0];
@@ -34,18 +38,24 @@ const INET: [u8; 4] = [1, 0, 0, 0];
 pub enum Type {
     /// An IPv4 address.
     Ipv4,
+    /// An IPv6 address.
+    Ipv6,
     /// A transport protocol.
     Proto,
     /// A port.
     Port,
     /// An interface's name.
     Ifname,
+    /// What happens to a packet; a value only, and alone.
+    Verdict,
 }
 
 impl Type {
     const fn number(self) -> u32 {
         match self {
+            Self::Verdict => 0xffff_ff00,
             Self::Ipv4 => 7,
+            Self::Ipv6 => 8,
             Self::Proto => 12,
             Self::Port => 13,
             Self::Ifname => 41,
@@ -56,7 +66,7 @@ impl Type {
     const fn size(self) -> u32 {
         match self {
             Self::Ipv4 | Self::Proto | Self::Port => 4,
-            Self::Ifname => 16,
+            Self::Ipv6 | Self::Ifname | Self::Verdict => 16,
         }
     }
 }
@@ -115,8 +125,19 @@ pub struct Set<'a> {
 pub struct Element {
     /// The key.
     pub key: Vec<u8>,
-    /// The value; empty in a set.
-    pub data: Vec<u8>,
+    /// The value.
+    pub data: Data,
+}
+
+/// What an element leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// Nothing: it is a set's.
+    None,
+    /// Bytes.
+    Value(Vec<u8>),
+    /// A chain, and back after its end.
+    Jump(String),
 }
 
 /// A change to one table.
@@ -178,6 +199,14 @@ impl<'t> Transaction<'t> {
             a.nest(NFTA_CHAIN_HOOK, |a| {
                 a.be32(1, hook.number()).be32(2, priority as u32);
             });
+        });
+    }
+
+    /// Removes a chain without rules that nothing leads to.
+    pub fn delete_chain(&mut self, name: &str) {
+        let table = self.table;
+        self.op(DELCHAIN, 0, |a| {
+            a.text(1, table).text(3, name);
         });
     }
 
@@ -281,10 +310,23 @@ impl<'t> Transaction<'t> {
 
 impl Element {
     fn write(&self, attrs: &mut Attrs<'_>) {
-        for (kind, value) in [(1, &self.key), (2, &self.data)] {
-            if !value.is_empty() {
-                attrs.nest(kind, |a| {
+        const NFTA_SET_ELEM_KEY: u16 = 1;
+        const NFTA_SET_ELEM_DATA: u16 = 2;
+        attrs.nest(NFTA_SET_ELEM_KEY, |a| {
+            a.bytes(NFTA_DATA_VALUE, &self.key);
+        });
+        match &self.data {
+            Data::None => {}
+            Data::Value(value) => {
+                attrs.nest(NFTA_SET_ELEM_DATA, |a| {
                     a.bytes(NFTA_DATA_VALUE, value);
+                });
+            }
+            Data::Jump(chain) => {
+                attrs.nest(NFTA_SET_ELEM_DATA, |a| {
+                    a.nest(NFTA_DATA_VERDICT, |a| {
+                        a.be32(1, NFT_JUMP as u32).text(2, chain);
+                    });
                 });
             }
         }
@@ -302,6 +344,35 @@ pub fn table_exists(socket: &mut Socket, table: &str) -> Result<bool, Error> {
         Err(e) if e.errno() == Some(Errno::NOENT) => Ok(false),
         Err(e) => Err(e),
     }
+}
+
+/// What a message that everybody is told says has changed in the table: the chain where it is about one or about a
+/// rule of it, else the table as a whole. `None` for what is about other tables.
+pub fn changed<'m>(message: &Message<'m>, table: &str) -> Option<Option<&'m str>> {
+    const RULE_CHAIN: u16 = 2;
+    const CHAIN_NAME: u16 = 3;
+    if message.kind >> 8 != SUBSYSTEM || message.payload.first() != Some(&INET[0]) {
+        return None;
+    }
+    let attrs = message.attributes(INET.len());
+    let is_about = attrs.get(1).and_then(|a| a.text()) == Some(table);
+    let chain = match message.kind & 0xff {
+        NEWCHAIN | DELCHAIN => attrs.get(CHAIN_NAME).and_then(|a| a.text()),
+        NEWRULE | DELRULE => attrs.get(RULE_CHAIN).and_then(|a| a.text()),
+        _ => None,
+    };
+    is_about.then_some(chain)
+}
+
+/// The names of the table's chains.
+pub fn chains(socket: &mut Socket, table: &str) -> Result<Vec<String>, Error> {
+    let mut batch = Batch::new();
+    batch.message(SUBSYSTEM << 8 | GETCHAIN, DUMP, &INET, |_| ());
+    socket.dump(&mut batch, |message| {
+        let attrs = message.attributes(INET.len());
+        let of_table = attrs.get(1).and_then(|a| a.text()) == Some(table);
+        of_table.then(|| attrs.get(3).and_then(|a| a.text()).map(str::to_owned)).flatten()
+    })
 }
 
 /// A comment as the `nft` command stores and prints it: type 0, length, text with its zero.

@@ -1,9 +1,11 @@
 //! Rules: chains of expressions, each of which goes on to the next only if it matches.
 
 use super::super::Attrs;
-use super::{NFTA_DATA_VALUE, NFTA_LIST_ELEM};
-use std::net::Ipv4Addr;
+use super::{NFT_JUMP, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_LIST_ELEM};
+use std::net::IpAddr;
 
+/// Where a verdict is put.
+const VERDICT_REGISTER: u32 = 0;
 /// The first 128-bit register. It overlays the first four 32-bit ones.
 const REG_1: u32 = 1;
 /// The first 32-bit register; the others follow.
@@ -11,6 +13,18 @@ const REG32_00: u32 = 8;
 
 const CMP_EQ: u32 = 0;
 const CMP_NEQ: u32 = 1;
+
+/// Keys of `meta`.
+const META_IIF: u32 = 4;
+const META_NFPROTO: u32 = 15;
+const META_L4PROTO: u32 = 16;
+
+/// Network and transport header, as `payload` counts them.
+const NETWORK: u32 = 1;
+const TRANSPORT: u32 = 2;
+
+/// TCP, UDP and SCTP headers all have the destination port there.
+const DESTINATION_PORT: u32 = 2;
 
 /// Which of a packet's interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +54,56 @@ pub enum Address {
 }
 
 impl Address {
-    /// Where in the IPv4 header it is.
-    const fn offset(self) -> u32 {
+    /// Where in the header it is.
+    const fn offset(self, family: Family) -> u32 {
+        match (self, family) {
+            (Self::Source, Family::Ipv4) => 12,
+            (Self::Destination, Family::Ipv4) => 16,
+            (Self::Source, Family::Ipv6) => 8,
+            (Self::Destination, Family::Ipv6) => 24,
+        }
+    }
+
+    /// Which one `fib` looks up.
+    const fn fib_flag(self) -> u32 {
         match self {
-            Self::Source => 12,
-            Self::Destination => 16,
+            Self::Source => 1,
+            Self::Destination => 2,
+        }
+    }
+}
+
+/// A family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Ipv4, Self::Ipv6];
+
+    /// The family of an address.
+    pub const fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
+    }
+
+    /// netfilter's number.
+    const fn number(self) -> u8 {
+        match self {
+            Self::Ipv4 => 2,
+            Self::Ipv6 => 10,
+        }
+    }
+
+    /// The bytes of an address.
+    const fn size(self) -> u32 {
+        match self {
+            Self::Ipv4 => 4,
+            Self::Ipv6 => 16,
         }
     }
 }
@@ -80,11 +139,14 @@ impl<'r, 'a> Rule<'r, 'a> {
         Self { attrs }
     }
 
-    /// The packet is IPv4. A table of family `inet` must ask before it looks at addresses.
-    pub fn ipv4(&mut self) -> &mut Self {
-        const NFPROTO: u32 = 15;
-        const IPV4: u8 = 2;
-        self.meta(NFPROTO, REG_1).compare(CMP_EQ, &[IPV4])
+    /// The packet is of that family. A table of family `inet` must ask before it looks at addresses.
+    pub fn family(&mut self, family: Family) -> &mut Self {
+        self.meta(META_NFPROTO, REG_1).compare(CMP_EQ, &[family.number()])
+    }
+
+    /// The transport protocol has that number.
+    pub fn protocol(&mut self, number: u8) -> &mut Self {
+        self.meta(META_L4PROTO, REG_1).compare(CMP_EQ, &[number])
     }
 
     /// The interface is `name`, or any but `name`.
@@ -100,23 +162,61 @@ impl<'r, 'a> Rule<'r, 'a> {
         self.meta(which.meta_key(), REG_1).lookup(set, !is, None)
     }
 
-    /// The address is in the subnet, or is not.
-    pub fn address_in(&mut self, which: Address, is: bool, subnet: Ipv4Addr, prefix_len: u8) -> &mut Self {
-        let mask = u32::MAX.checked_shl(32 - u32::from(prefix_len)).unwrap_or(0);
-        let network = u32::from(subnet) & mask;
-        self.ipv4().payload(1, which.offset(), 4, REG_1).mask(mask.to_be_bytes());
-        self.compare(if is { CMP_EQ } else { CMP_NEQ }, &network.to_be_bytes())
+    /// The pair of the packet's interfaces, the one it came in by first, is in `set`, or is not.
+    pub fn interfaces_in(&mut self, is: bool, set: &str) -> &mut Self {
+        const REG_2: u32 = 2;
+        self.meta(Interface::Input.meta_key(), REG_1).meta(Interface::Output.meta_key(), REG_2).lookup(set, !is, None)
     }
 
-    /// The destination is one of the host's own addresses.
-    pub fn to_local_address(&mut self) -> &mut Self {
+    /// Goes on where `map` says for the interface.
+    pub fn jump_by_interface(&mut self, which: Interface, map: &str) -> &mut Self {
+        self.meta(which.meta_key(), REG_1).lookup(map, false, Some(VERDICT_REGISTER))
+    }
+
+    /// The packet came in by no interface: it is the host's own, or never left a bridge.
+    pub fn without_input(&mut self) -> &mut Self {
+        self.meta(META_IIF, REG_1).compare(CMP_EQ, &[0; 4])
+    }
+
+    /// The address is in the subnet, or is not.
+    pub fn address_in(&mut self, which: Address, is: bool, subnet: impl Into<IpAddr>, prefix_len: u8) -> &mut Self {
+        let subnet = subnet.into();
+        let family = Family::of(subnet);
+        let (mut bytes, mut mask) = match subnet {
+            IpAddr::V4(ip) => (ip.octets().to_vec(), vec![0; 4]),
+            IpAddr::V6(ip) => (ip.octets().to_vec(), vec![0; 16]),
+        };
+        for (bit, at) in (0..prefix_len).zip((0..mask.len()).flat_map(|i| [i; 8])) {
+            mask[at] |= 0x80 >> (bit % 8);
+        }
+        bytes.iter_mut().zip(&mask).for_each(|(byte, mask)| *byte &= mask);
+        self.family(family).payload(NETWORK, which.offset(family), family.size(), REG_1).mask(&mask);
+        self.compare(if is { CMP_EQ } else { CMP_NEQ }, &bytes)
+    }
+
+    /// The address is one of the host's own, or is not.
+    pub fn local(&mut self, which: Address, is: bool) -> &mut Self {
         const ADDRESS_TYPE: u32 = 3;
-        const OF_DESTINATION: u32 = 2;
         const RTN_LOCAL: u32 = 2;
         self.expression("fib", |a| {
-            a.be32(1, REG_1).be32(2, ADDRESS_TYPE).be32(3, OF_DESTINATION);
+            a.be32(1, REG_1).be32(2, ADDRESS_TYPE).be32(3, which.fib_flag());
         });
-        self.compare(CMP_EQ, &RTN_LOCAL.to_ne_bytes())
+        self.compare(if is { CMP_EQ } else { CMP_NEQ }, &RTN_LOCAL.to_ne_bytes())
+    }
+
+    /// Destination address, protocol and port are in `set`.
+    pub fn destination_in(&mut self, family: Family, set: &str) -> &mut Self {
+        self.family(family);
+        let register = self.load_address(Address::Destination, family, REG32_00);
+        self.load_port(register).lookup(set, false, None)
+    }
+
+    /// Source address, destination address, protocol and port are in `set`.
+    pub fn conversation_in(&mut self, family: Family, set: &str) -> &mut Self {
+        self.family(family);
+        let register = self.load_address(Address::Source, family, REG32_00);
+        let register = self.load_address(Address::Destination, family, register);
+        self.load_port(register).lookup(set, false, None)
     }
 
     /// The connection is in that state.
@@ -128,27 +228,31 @@ impl<'r, 'a> Rule<'r, 'a> {
         self.expression("ct", |a| {
             a.be32(1, REG_1).be32(2, key);
         });
-        self.mask(bits.to_ne_bytes()).compare(CMP_NEQ, &[0; 4])
+        self.mask(&bits.to_ne_bytes()).compare(CMP_NEQ, &[0; 4])
     }
 
     /// Translates the destination by a map from protocol and port to address and port. With `by_address` the
     /// packet's destination address is the first part of the key. A packet that is not in the map goes on to the
     /// next rule.
-    pub fn translate_destination(&mut self, map: &str, by_address: bool) -> &mut Self {
-        const L4PROTO: u32 = 16;
+    pub fn translate_destination(&mut self, family: Family, map: &str, by_address: bool) -> &mut Self {
         const DNAT: u32 = 1;
-        const NFPROTO_IPV4: u32 = 2;
-        let mut register = REG32_00;
-        self.ipv4();
-        if by_address {
-            self.payload(1, Address::Destination.offset(), 4, register);
-            register += 1;
-        }
-        // TCP, UDP and SCTP headers all have the destination port at offset 2.
-        self.meta(L4PROTO, register).payload(2, 2, 2, register + 1).lookup(map, false, Some(REG_1));
+        self.family(family);
+        let register = if by_address { self.load_address(Address::Destination, family, REG32_00) } else { REG32_00 };
+        self.load_port(register).lookup(map, false, Some(REG_1));
         self.expression("nat", |a| {
-            a.be32(1, DNAT).be32(2, NFPROTO_IPV4).be32(3, REG32_00).be32(5, REG32_00 + 1);
+            a.be32(1, DNAT).be32(2, family.number().into()).be32(3, REG32_00).be32(5, REG32_00 + family.size() / 4);
         })
+    }
+
+    /// Loads an address into `register` and those behind it; gives the next.
+    fn load_address(&mut self, which: Address, family: Family, register: u32) -> u32 {
+        self.payload(NETWORK, which.offset(family), family.size(), register);
+        register + family.size() / 4
+    }
+
+    /// Loads protocol and destination port into two registers.
+    fn load_port(&mut self, register: u32) -> &mut Self {
+        self.meta(META_L4PROTO, register).payload(TRANSPORT, DESTINATION_PORT, 2, register + 1)
     }
 
     /// Translates the source to the address of the interface it goes out by.
@@ -158,13 +262,10 @@ impl<'r, 'a> Rule<'r, 'a> {
 
     /// Ends the rule.
     pub fn verdict(&mut self, verdict: Verdict<'_>) -> &mut Self {
-        const VERDICT_REGISTER: u32 = 0;
-        const NFTA_DATA_VERDICT: u16 = 2;
-        const JUMP: i32 = -3;
         let (code, chain) = match verdict {
             Verdict::Drop => (0, None),
             Verdict::Accept => (1, None),
-            Verdict::Jump(chain) => (JUMP, Some(chain)),
+            Verdict::Jump(chain) => (NFT_JUMP, Some(chain)),
         };
         self.expression("immediate", |a| {
             a.be32(1, VERDICT_REGISTER).nest(2, |a| {
@@ -184,7 +285,7 @@ impl<'r, 'a> Rule<'r, 'a> {
         })
     }
 
-    /// Loads bytes of the packet; `base` 1 is the network header, 2 the transport header.
+    /// Loads bytes of the packet.
     fn payload(&mut self, base: u32, offset: u32, len: u32, register: u32) -> &mut Self {
         self.expression("payload", |a| {
             a.be32(1, register).be32(2, base).be32(3, offset).be32(4, len);
@@ -192,14 +293,14 @@ impl<'r, 'a> Rule<'r, 'a> {
     }
 
     /// Keeps only the bits of `mask` in the first register.
-    fn mask(&mut self, mask: [u8; 4]) -> &mut Self {
+    fn mask(&mut self, mask: &[u8]) -> &mut Self {
         self.expression("bitwise", |a| {
-            a.be32(1, REG_1).be32(2, REG_1).be32(3, 4);
+            a.be32(1, REG_1).be32(2, REG_1).be32(3, mask.len() as u32);
             a.nest(4, |a| {
-                a.bytes(NFTA_DATA_VALUE, &mask);
+                a.bytes(NFTA_DATA_VALUE, mask);
             });
             a.nest(5, |a| {
-                a.bytes(NFTA_DATA_VALUE, &[0; 4]);
+                a.bytes(NFTA_DATA_VALUE, &vec![0; mask.len()]);
             });
         })
     }

@@ -1,13 +1,11 @@
 //! Making, changing and removing links.
 
-use super::super::{ACK, Batch, CREATE, EXCL};
+use super::super::{ACK, Attrs, Batch, CREATE, EXCL};
 use super::{
-    AF_INET, IFA_ADDRESS, IFA_BROADCAST, IFA_LOCAL, IFADDR, IFF_UP, IFLA_ADDRESS, IFLA_GROUP, IFLA_IFNAME,
-    IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU,
-    IFLA_NET_NS_FD, IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, ifinfo,
-    without_link_local,
+    IFF_UP, IFLA_ADDRESS, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA,
+    IFLA_INFO_SLAVE_KIND, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES,
+    RTM_DELLINK, RTM_NEWLINK, ifinfo, without_link_local,
 };
-use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Adds a bridge that is not up yet.
@@ -16,11 +14,17 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// it whenever a container comes or goes, to the confusion of every neighbour.
 pub fn add_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: u32) {
     batch.message(RTM_NEWLINK, CREATE | EXCL | ACK, &ifinfo(0, 0, 0), |a| {
-        a.text(IFLA_IFNAME, name).bytes(IFLA_ADDRESS, &mac).u32(IFLA_MTU, mtu);
+        put_mtu(a.text(IFLA_IFNAME, name).bytes(IFLA_ADDRESS, &mac), mtu);
         a.nest(IFLA_LINKINFO, |a| {
             a.text(IFLA_INFO_KIND, "bridge");
         });
     });
+}
+
+fn put_mtu(attrs: &mut Attrs<'_>, mtu: u32) {
+    if mtu != 0 {
+        attrs.u32(IFLA_MTU, mtu);
+    }
 }
 
 /// Brings a link up.
@@ -28,13 +32,13 @@ pub fn set_link_up(batch: &mut Batch, index: u32) {
     batch.message(RTM_NEWLINK, ACK, &ifinfo(index, IFF_UP, IFF_UP), |_| ());
 }
 
-/// Brings a container's interface up, without IPv6 of its own; an `mtu` of 0 leaves it as it is.
-pub fn set_interface_up(batch: &mut Batch, index: u32, mtu: u32) {
+/// Brings a container's interface up. Without `ipv6` it makes itself no link-local address, which spares the kernel
+/// more work than the rest of bringing it up.
+pub fn set_interface_up(batch: &mut Batch, index: u32, ipv6: bool) {
     batch.message(RTM_NEWLINK, ACK, &ifinfo(index, IFF_UP, IFF_UP), |a| {
-        if mtu != 0 {
-            a.u32(IFLA_MTU, mtu);
+        if !ipv6 {
+            without_link_local(a);
         }
-        without_link_local(a);
     });
 }
 
@@ -61,30 +65,32 @@ pub fn delete_group(batch: &mut Batch, group: u32) {
     });
 }
 
-/// Gives a link an IPv4 address and the subnet's broadcast address.
-pub fn add_address(batch: &mut Batch, index: u32, address: Ipv4Addr, prefix_len: u8) {
-    batch.message(RTM_NEWADDR, CREATE | EXCL | ACK, &ifaddr(index, prefix_len), |a| {
-        a.bytes(IFA_LOCAL, &address.octets()).bytes(IFA_ADDRESS, &address.octets());
-        // A subnet of two addresses or one has no broadcast address (RFC 3021).
-        if prefix_len < 31 {
-            let broadcast = u32::from(address) | (u32::MAX >> prefix_len);
-            a.bytes(IFA_BROADCAST, &broadcast.to_be_bytes());
-        }
+/// Removes a link by its number.
+pub fn delete_link_by_index(batch: &mut Batch, index: u32) {
+    batch.message(RTM_DELLINK, ACK, &ifinfo(index, 0, 0), |_| ());
+}
+
+/// Gives a link a text that is shown with it and means nothing to the kernel.
+pub fn set_alias(batch: &mut Batch, name: &str, alias: &str) {
+    batch.message(RTM_NEWLINK, ACK, &ifinfo(0, 0, 0), |a| {
+        a.text(IFLA_IFNAME, name).bytes(IFLA_IFALIAS, alias.as_bytes());
     });
 }
 
-/// Takes an IPv4 address away from a link.
-pub fn delete_address(batch: &mut Batch, index: u32, address: Ipv4Addr, prefix_len: u8) {
-    batch.message(RTM_DELADDR, ACK, &ifaddr(index, prefix_len), |a| {
-        a.bytes(IFA_LOCAL, &address.octets());
+/// Gives a link a hardware address.
+pub fn set_mac(batch: &mut Batch, index: u32, mac: [u8; 6]) {
+    batch.message(RTM_NEWLINK, ACK, &ifinfo(index, 0, 0), |a| {
+        a.bytes(IFLA_ADDRESS, &mac);
     });
 }
 
-/// `struct ifaddrmsg` for IPv4.
-fn ifaddr(index: u32, prefix_len: u8) -> [u8; IFADDR] {
-    let mut header = [AF_INET, prefix_len, 0, 0, 0, 0, 0, 0];
-    header[4..].copy_from_slice(&index.to_ne_bytes());
-    header
+/// Adds an interface that swallows what is sent by it.
+pub fn add_dummy(batch: &mut Batch, name: &str) {
+    batch.message(RTM_NEWLINK, CREATE | EXCL | ACK, &ifinfo(0, 0, 0), |a| {
+        a.text(IFLA_IFNAME, name).nest(IFLA_LINKINFO, |a| {
+            a.text(IFLA_INFO_KIND, "dummy");
+        });
+    });
 }
 
 /// Makes a link the port of a bridge.
@@ -103,11 +109,11 @@ pub struct VethPair<'a> {
     pub bridge: u32,
     /// The name in the container.
     pub peer_name: &'a str,
-    /// The container's hardware address.
-    pub peer_mac: [u8; 6],
+    /// The container's hardware address; the kernel makes one up when there is none.
+    pub peer_mac: Option<[u8; 6]>,
     /// The container's network namespace.
     pub peer_netns: BorrowedFd<'a>,
-    /// The largest packet.
+    /// The largest packet; 0 for the kernel's choice.
     pub mtu: u32,
 }
 
@@ -119,13 +125,17 @@ impl VethPair<'_> {
     pub fn add(&self, batch: &mut Batch) {
         const VETH_INFO_PEER: u16 = 1;
         batch.message(RTM_NEWLINK, CREATE | EXCL | ACK, &ifinfo(0, 0, 0), |a| {
-            a.text(IFLA_IFNAME, self.name).u32(IFLA_MTU, self.mtu).u32(IFLA_MASTER, self.bridge);
+            put_mtu(a.text(IFLA_IFNAME, self.name).u32(IFLA_MASTER, self.bridge), self.mtu);
             a.u32(IFLA_NUM_TX_QUEUES, 1).u32(IFLA_NUM_RX_QUEUES, 1);
             a.nest(IFLA_LINKINFO, |a| {
                 a.text(IFLA_INFO_KIND, "veth").nest(IFLA_INFO_DATA, |a| {
                     a.nest(VETH_INFO_PEER, |a| {
-                        a.raw(&ifinfo(0, 0, 0)).text(IFLA_IFNAME, self.peer_name).bytes(IFLA_ADDRESS, &self.peer_mac);
-                        a.u32(IFLA_MTU, self.mtu).u32(IFLA_NUM_TX_QUEUES, 1).u32(IFLA_NUM_RX_QUEUES, 1);
+                        a.raw(&ifinfo(0, 0, 0)).text(IFLA_IFNAME, self.peer_name);
+                        if let Some(mac) = &self.peer_mac {
+                            a.bytes(IFLA_ADDRESS, mac);
+                        }
+                        put_mtu(a, self.mtu);
+                        a.u32(IFLA_NUM_TX_QUEUES, 1).u32(IFLA_NUM_RX_QUEUES, 1);
                         a.u32(IFLA_NET_NS_FD, self.peer_netns.as_raw_fd() as u32);
                     });
                 });

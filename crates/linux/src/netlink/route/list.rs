@@ -2,12 +2,12 @@
 
 use super::super::{ACK, Attributes, Batch, DUMP, Error, Message, Socket};
 use super::{
-    AF_INET, IFA_ADDRESS, IFA_LOCAL, IFADDR, IFINFO, IFLA_ADDRESS, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO,
-    IFLA_MASTER, IFLA_MTU, RTA_DST, RTA_OIF, RTA_TABLE, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR,
-    RTM_NEWLINK, RTM_NEWROUTE, RTMSG, ifinfo,
+    AF_INET, AF_INET6, IFA_ADDRESS, IFA_LOCAL, IFADDR, IFINFO, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_KIND,
+    IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, RTA_DST, RTA_GATEWAY, RTA_OIF, RTA_TABLE, RTM_GETADDR,
+    RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE, RTMSG, ifinfo,
 };
 use rustix::io::Errno;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,30 +26,36 @@ pub struct Link {
     pub mtu: u32,
     /// Its Ethernet address.
     pub mac: Option<[u8; 6]>,
+    /// The link that it lies on, or in a pair its peer.
+    pub parent: Option<u32>,
+    /// What was written about it.
+    pub alias: Option<String>,
 }
 
-/// An IPv4 address of a link.
+/// An address of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address {
     /// The link.
     pub index: u32,
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The subnet's prefix length.
     pub prefix_len: u8,
 }
 
-/// An IPv4 route.
+/// A route to one receiver (not to a group, and not a refusal).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
     /// The destination; the unspecified address in a default route.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// The destination's prefix length.
     pub prefix_len: u8,
     /// The routing table.
     pub table: u32,
     /// The link it goes out by, if it is one.
     pub link: Option<u32>,
+    /// The next router, if there is one.
+    pub gateway: Option<IpAddr>,
 }
 
 /// All links.
@@ -71,20 +77,28 @@ pub fn link_by_name(socket: &mut Socket, name: &str) -> Result<Option<Link>, Err
     }
 }
 
-/// All IPv4 addresses.
+/// All addresses of both families.
 pub fn addresses(socket: &mut Socket) -> Result<Vec<Address>, Error> {
     let mut batch = Batch::new();
-    batch.message(RTM_GETADDR, DUMP, &[AF_INET, 0, 0, 0, 0, 0, 0, 0], |_| ());
+    batch.message(RTM_GETADDR, DUMP, &[0; IFADDR], |_| ());
     socket.dump(&mut batch, read_address)
 }
 
-/// All IPv4 routes of all tables.
+/// All routes of both families and all tables.
 pub fn routes(socket: &mut Socket) -> Result<Vec<Route>, Error> {
-    let mut header = [0; RTMSG];
-    header[0] = AF_INET;
-    let mut batch = Batch::new();
-    batch.message(RTM_GETROUTE, DUMP, &header, |_| ());
-    socket.dump(&mut batch, read_route)
+    let mut all = Vec::new();
+    for family in [AF_INET, AF_INET6] {
+        let mut header = [0; RTMSG];
+        header[0] = family;
+        let mut batch = Batch::new();
+        batch.message(RTM_GETROUTE, DUMP, &header, |_| ());
+        match socket.dump(&mut batch, read_route) {
+            // A kernel without IPv6.
+            Err(e) if family == AF_INET6 && matches!(e.errno(), Some(Errno::OPNOTSUPP | Errno::AFNOSUPPORT)) => {}
+            found => all.extend(found?),
+        }
+    }
+    Ok(all)
 }
 
 fn read_link(message: &Message<'_>) -> Option<Link> {
@@ -100,6 +114,8 @@ fn read_link(message: &Message<'_>) -> Option<Link> {
         up: word(8) & super::IFF_UP != 0,
         mtu: attrs.get(IFLA_MTU).and_then(|a| a.u32()).unwrap_or(0),
         mac: attrs.get(IFLA_ADDRESS).and_then(|a| a.value.try_into().ok()),
+        parent: attrs.get(IFLA_LINK).and_then(|a| a.u32()),
+        alias: text(&attrs, IFLA_IFALIAS),
     })
 }
 
@@ -107,19 +123,30 @@ fn read_address(message: &Message<'_>) -> Option<Address> {
     let header = message.payload.first_chunk::<IFADDR>().filter(|_| message.kind == RTM_NEWADDR)?;
     let attrs = message.attributes(IFADDR);
     // On a point-to-point link IFA_ADDRESS is the other end's.
-    let address = attrs.get(IFA_LOCAL).or_else(|| attrs.get(IFA_ADDRESS))?.ipv4()?;
+    let address = attrs.get(IFA_LOCAL).or_else(|| attrs.get(IFA_ADDRESS))?.ip()?;
     let index = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
     Some(Address { index, address, prefix_len: header[1] })
 }
 
 fn read_route(message: &Message<'_>) -> Option<Route> {
+    const RTN_UNICAST: u8 = 1;
+    const RTN_LOCAL: u8 = 2;
     let header = message.payload.first_chunk::<RTMSG>().filter(|_| message.kind == RTM_NEWROUTE)?;
+    let any = match header[0] {
+        AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        AF_INET6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    if ![RTN_UNICAST, RTN_LOCAL].contains(&header[7]) {
+        return None;
+    }
     let attrs = message.attributes(RTMSG);
     Some(Route {
-        destination: attrs.get(RTA_DST).and_then(|a| a.ipv4()).unwrap_or(Ipv4Addr::UNSPECIFIED),
+        destination: attrs.get(RTA_DST).and_then(|a| a.ip()).unwrap_or(any),
         prefix_len: header[1],
         table: attrs.get(RTA_TABLE).and_then(|a| a.u32()).unwrap_or_else(|| header[4].into()),
         link: attrs.get(RTA_OIF).and_then(|a| a.u32()),
+        gateway: attrs.get(RTA_GATEWAY).and_then(|a| a.ip()),
     })
 }
 

@@ -1,17 +1,23 @@
 //! Links, addresses and routes (rtnetlink). Functions that change something add a request to a [`Batch`];
 //! functions that list something ask at once.
 
+mod address;
 mod link;
 mod list;
+mod stacked;
 
+pub use address::{
+    add_address, add_default_route, add_route, delete_address, delete_default_route, ensure_address, replace_route,
+};
 pub use link::{
-    BridgePort, VethPair, add_address, add_bridge, delete_address, delete_group, delete_link, disable_port, set_group,
-    set_interface_up, set_link_up, set_master, set_port,
+    BridgePort, VethPair, add_bridge, add_dummy, delete_group, delete_link, delete_link_by_index, disable_port,
+    set_alias, set_group, set_interface_up, set_link_up, set_mac, set_master, set_port,
 };
 pub use list::{Address, Link, Route, addresses, link_by_name, links, routes};
+pub use stacked::{Ipvlan, IpvlanFlag, IpvlanMode, Macvlan, MacvlanMode, add_vlan};
 
-use super::{Attrs, Batch};
-use std::net::Ipv4Addr;
+use super::Attrs;
+use std::net::IpAddr;
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
@@ -20,13 +26,16 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
@@ -47,6 +56,7 @@ const RTA_GATEWAY: u16 = 5;
 const RTA_TABLE: u16 = 15;
 
 const AF_INET: u8 = libc::AF_INET as u8;
+const AF_INET6: u8 = libc::AF_INET6 as u8;
 const IFF_UP: u32 = libc::IFF_UP as u32;
 
 /// The size of `struct ifinfomsg`.
@@ -77,14 +87,15 @@ fn without_link_local(attrs: &mut Attrs<'_>) {
     });
 }
 
-/// Adds a default route through `gateway` on link `index`.
-pub fn add_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) {
-    const RT_TABLE_MAIN: u8 = 254;
-    const RTPROT_BOOT: u8 = 3;
-    const RT_SCOPE_UNIVERSE: u8 = 0;
-    const RTN_UNICAST: u8 = 1;
-    let header = [AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0, 0, 0, 0];
-    batch.message(RTM_NEWROUTE, super::CREATE | super::EXCL | super::ACK, &header, |a| {
-        a.bytes(RTA_GATEWAY, &gateway.octets()).u32(RTA_OIF, index);
-    });
+/// The address family's number.
+const fn family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { AF_INET } else { AF_INET6 }
+}
+
+/// An attribute that is an address.
+fn put_address(attrs: &mut Attrs<'_>, kind: u16, address: IpAddr) {
+    match address {
+        IpAddr::V4(ip) => attrs.bytes(kind, &ip.octets()),
+        IpAddr::V6(ip) => attrs.bytes(kind, &ip.octets()),
+    };
 }

@@ -1,0 +1,119 @@
+//! Published ports: what is asked for, what was given, what is kept.
+
+use gantry_model::Id;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
+
+/// A port to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortRequest {
+    /// The port in the container.
+    pub container_port: u16,
+    /// Its protocol.
+    pub proto: Proto,
+    /// The host's address; `None` means the network's, or else the daemon's default.
+    pub host_ip: Option<IpAddr>,
+    /// The first and last host port that will do (the first free one is taken); `None` means any that the
+    /// kernel has free.
+    pub host_ports: Option<(u16, u16)>,
+}
+
+/// A transport protocol with ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proto {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Proto {
+    /// The IP protocol number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+
+    /// The API's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}
+
+impl fmt::Display for Proto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A published port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortBinding {
+    /// The port in the container.
+    pub container_port: u16,
+    /// Its protocol.
+    pub proto: Proto,
+    /// The host's address, unspecified for all of its family.
+    pub host_ip: IpAddr,
+    /// The host's port; 0 where the container is reached by its own address alone (gateway mode `routed`).
+    pub host_port: u16,
+}
+
+/// All published ports of a container, as they are kept with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// The container.
+    pub container: Id,
+    /// The address that IPv4 ports lead to.
+    pub ipv4: Option<Target<Ipv4Addr>>,
+    /// The address that IPv6 ports lead to.
+    pub ipv6: Option<Target<Ipv6Addr>>,
+    /// The ports.
+    pub bindings: Vec<PortBinding>,
+}
+
+/// Where ports lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target<A> {
+    /// The network of the endpoint.
+    pub network: Id,
+    /// Its address.
+    pub address: A,
+}
+
+impl Published {
+    /// The container's address that a port leads to; `None` while there is none of its family.
+    pub fn target(&self, binding: &PortBinding) -> Option<IpAddr> {
+        match binding.host_ip {
+            IpAddr::V4(_) => self.ipv4.map(|t| t.address.into()),
+            IpAddr::V6(_) => self.ipv6.map(|t| t.address.into()),
+        }
+    }
+
+    /// Whether a datagram port is among them.
+    pub(crate) fn has_datagrams(&self) -> bool {
+        self.bindings.iter().any(|p| p.proto == Proto::Udp)
+    }
+}
+
+/// Reserved ports, and what keeps them from other programs.
+#[derive(Debug)]
+pub struct Publication {
+    /// The ports.
+    pub published: Published,
+    /// Sockets bound to the host ports. They never listen: they only stop other programs from binding. Whoever
+    /// lives as long as the container (its shim) must hold them, so that a daemon's end does not free the ports.
+    pub holders: Vec<OwnedFd>,
+}
