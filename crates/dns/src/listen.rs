@@ -1,7 +1,7 @@
 //! The sockets of a container's name server, and the rules that lead to them.
 
 use crate::{Error, Result};
-use gantry_linux::netlink::nft::{ChainType, Element, Hook, Set, Transaction, Type};
+use gantry_linux::netlink::nft::{ChainType, Data, Element, Family, Hook, Set, Transaction, Type};
 use gantry_linux::netlink::{Protocol, Socket, namespace};
 use gantry_model::Id;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
@@ -73,7 +73,7 @@ fn redirect(udp_port: u16, tcp_port: u16) -> io::Result<()> {
     let element = |protocol: u8, port: u16| {
         let register = |port: u16| [port.to_be_bytes(), [0; 2]].concat();
         let key = [&ADDRESS.octets()[..], &[protocol, 0, 0, 0], &register(DOMAIN)].concat();
-        Element { key, data: [&ADDRESS.octets()[..], &register(port)].concat() }
+        Element { key, data: Data::Value([&ADDRESS.octets()[..], &register(port)].concat()) }
     };
     let mut change = Transaction::new(TABLE);
     // So that it is there to be deleted.
@@ -83,7 +83,7 @@ fn redirect(udp_port: u16, tcp_port: u16) -> io::Result<()> {
     change.add_set(Set { name: PORTS, key: &[Type::Ipv4, Type::Proto, Type::Port], data: &[Type::Ipv4, Type::Port] });
     change.add_base_chain(CHAIN, ChainType::Nat, Hook::Output, DSTNAT);
     change.add_rule(CHAIN, |rule| {
-        rule.translate_destination(PORTS, true);
+        rule.translate_destination(Family::Ipv4, PORTS, true);
     });
     change.add_elements(PORTS, &[element(UDP, udp_port), element(TCP, tcp_port)]);
     Ok(change.commit(&mut Socket::open(Protocol::Netfilter)?)?)
