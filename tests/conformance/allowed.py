@@ -51,6 +51,7 @@ ALLOWED = [
             "the file's names have capitals, as the Go fields; what is sent never had"),
     Allowed("gantry", r" 414$", r"^(status|content-type|json) ", "a target of more than 64 KB is refused before anybody reads it"),
     Allowed("both", r" /auth 401$", r"^status ", "the registry refuses; newer files and every client know it"),
+    Allowed("both", r" /containers/(\{id\}/)?json ", r"^enum at .*/LogConfig/Type: 'local'", "the files up to 1.47 forgot this driver"),
     Allowed("both", r" v1\.35 /exec/\{id\}/json ", r"^unknown at /(CanRemove|DetachKeys):", "17.12 sent them; its file forgot"),
     Allowed("both", r" v1\.35 /networks", r"^unknown at (/\d+)?/Config(From|Only):", "17.12 sent them; its file forgot"),
     Allowed("both", r" v1\.35 /events ", r"^unknown at /scope:", "17.12 sent it; its file forgot"),
