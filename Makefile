@@ -3,6 +3,7 @@
 #   make run      install what is missing, build, start an engine of its own, walk through the API
 #   make test     install what is missing, all tests
 #   make build    dist/gantry, one static binary
+#   make docs-table  run the end-to-end tests and write down in docs/api.md what they show
 #   make soak     eight clients for an hour (SOAK_SECONDS); nothing may grow
 #   make bench    Gantry beside dockerd and bare runc/crun, with the targets
 #   make lint     formatting, clippy, licences, dependency directions
@@ -23,7 +24,7 @@ GANTRY ?= dist/gantry
 PYTEST_FLAGS ?= -n 2
 BENCH_FLAGS ?=
 
-.PHONY: all build run stop test test-rust test-e2e soak bench lint fmt fuzz install uninstall clean setup-build
+.PHONY: all build run stop test test-rust test-e2e docs-table soak bench lint fmt fuzz install uninstall clean setup-build
 
 all: build
 
@@ -55,6 +56,12 @@ test-rust: setup-build
 test-e2e: build $(VENV)/ready tests/clients/node/node_modules/.ready
 	@scripts/setup.sh test
 	cd tests && GANTRY_BIN="$(abspath dist/gantry)" "$(abspath $(VENV))/bin/python" -m pytest $(PYTEST_FLAGS)
+
+# The table of operations, parameters and fields; PYTEST_FLAGS may name the test files that changed.
+docs-table: build $(VENV)/ready tests/clients/node/node_modules/.ready
+	@scripts/setup.sh test
+	cd tests && GANTRY_BIN="$(abspath dist/gantry)" "$(abspath $(VENV))/bin/python" -m pytest --record $(PYTEST_FLAGS)
+	cd tests && "$(abspath $(VENV))/bin/python" -m conformance.table
 
 $(VENV)/ready: tests/requirements.txt
 	@scripts/setup.sh python

@@ -5,6 +5,7 @@ import contextlib
 import docker as sdk
 import pytest
 
+from conformance import shown
 from harness import cli, rootfs
 from harness.engine import VERSIONS, Engine
 from harness.registry import DebianRegistry, FakeRegistry
@@ -14,7 +15,14 @@ from harness.tls import Authority
 def pytest_addoption(parser):
     parser.addoption("--engine", choices=["gantry", "reference"], default="gantry",
                      help="the engine to test: ours, or the dockerd that is installed")
+    parser.addoption("--record", action="store_true",
+                     help="write down which of the API's parameters the tests of this run show to work (make docs-table)")
     parser.addoption("--crash-rounds", type=int, default=100, help="how many times the crash test kills the daemon")
+
+
+def pytest_configure(config):
+    if config.getoption("engine") == "gantry":
+        config.pluginmanager.register(shown.Plugin(config), "shown")
 
 
 def pytest_generate_tests(metafunc):
@@ -93,6 +101,7 @@ def engine(request, shared_engine):
     found = shared_engine.get()
     found.recorder.drain()
     request.node.engine = found
+    request.node.recorders = [found.recorder]
     yield found
     try:
         found.remove_everything()
@@ -111,6 +120,7 @@ def own_engine(request, engine_kind):
         engine = Engine(engine_kind, arguments, environment, prepare)
         made.append(engine)
         request.node.engine = engine
+        request.node.recorders = [one.recorder for one in made]
         if images:
             engine.load_images()
         return engine
@@ -180,11 +190,16 @@ def debian_tar():
 def pytest_pyfunc_call(pyfuncitem):
     """A test also fails when an answer it caused is not what the specification of its version says."""
     result = yield
-    engine = getattr(pyfuncitem, "engine", None)
-    if engine is not None:
-        findings = engine.recorder.drain()
-        if findings:
-            pytest.fail("answers that differ from their OpenAPI:\n" + "\n".join(findings), pytrace=False)
+    findings, exchanges = [], []
+    for recorder in getattr(pyfuncitem, "recorders", []):
+        taken = recorder.take()
+        findings += recorder.findings(taken)
+        exchanges += taken
+    if findings:
+        pytest.fail("answers that differ from their OpenAPI:\n" + "\n".join(findings), pytrace=False)
+    found = pyfuncitem.config.pluginmanager.get_plugin("shown")
+    if found is not None:
+        found.note(pyfuncitem.path.stem, exchanges)
     return result
 
 

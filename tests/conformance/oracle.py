@@ -147,10 +147,18 @@ class Recorder:
         with self._lock:
             self._exchanges.append(exchange)
 
-    def drain(self):
-        """Judge everything recorded so far and forget it; returns lines of text."""
+    def take(self):
+        """Everything recorded so far, which is then forgotten."""
         with self._lock:
             exchanges, self._exchanges = self._exchanges, []
+        return exchanges
+
+    def drain(self):
+        """Judge everything recorded so far and forget it; returns lines of text."""
+        return self.findings(self.take())
+
+    def findings(self, exchanges):
+        """What is wrong with exchanges, in lines of text."""
         lines = []
         for exchange in exchanges:
             for where, finding in judge(exchange, self.newest):

@@ -1,0 +1,45 @@
+"""What Gantry does not do as Docker does it, or not yet: the one list from which docs/api.md takes its verdicts.
+
+`page` is a piece of docs/differences.md that says the same to users; the tests look for it there.
+"""
+
+import re
+from dataclasses import dataclass
+
+NOT_YET, DIFFERS, NOTE = "not yet", "differs", "note"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A verdict on every item whose line `pattern` matches. A `note` is no verdict: what is noted still has to be shown."""
+
+    pattern: str
+    state: str
+    why: str
+    page: str = ""
+
+    def covers(self, line):
+        return re.search(self.pattern, line) is not None
+
+
+DECLARED = [
+    Declared(r"^POST /build( |$)", NOT_YET, "images are not built", "building images"),
+    Declared(r"^POST /build/prune( |$)", NOT_YET, "there is no build cache", "building images"),
+    Declared(r"^POST /session( |$)", NOT_YET, "sessions belong to building", "building images"),
+    Declared(r"^\w+ /plugins(/|\?| |$)", NOT_YET, "there are no managed plugins", "managed plugins"),
+    Declared(r"^\w+ /(swarm|nodes|services|tasks|secrets|configs)(/| |$)", NOT_YET, "there is no Swarm", "Swarm"),
+    Declared(r"^PUT /volumes|ClusterVolumeSpec", NOT_YET, "cluster volumes are Swarm's", "Swarm"),
+    Declared(r"filter (is-task|node|secret|service|config|plugin)$", NOTE, "matches nothing: there is no Swarm and no managed plugin"),
+    Declared(r"body .*\b(CpuCount|CpuPercent|IOMaximumIOps|IOMaximumBandwidth|DiskQuota|ArgsEscaped)$", NOTE, "for Windows; no effect, as in Docker on Linux"),
+    Declared(r"filter isolation$", NOTE, "for Windows"),
+]
+
+
+def verdict(line):
+    """The first declared verdict on an item, or None."""
+    return next((entry for entry in DECLARED if entry.state != NOTE and entry.covers(line)), None)
+
+
+def note(line):
+    """What is said about an item besides its verdict."""
+    return next((entry for entry in DECLARED if entry.state == NOTE and entry.covers(line)), None)
