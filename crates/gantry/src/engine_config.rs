@@ -162,9 +162,11 @@ fn network(settings: &Settings, instance: &str) -> Result<gantry_network::Config
         default_gateway: present(&settings.default_gateway)
             .map(|text| text.parse().with_context(|| format!("default-gateway: {text:?} is not an IPv4 address")))
             .transpose()?,
-        ipv6: false,
-        fixed_cidr_v6: None,
-        default_gateway_v6: None,
+        ipv6: settings.ipv6.unwrap_or(false),
+        fixed_cidr_v6: present(&settings.fixed_cidr_v6).map(|text| cidr_v6(&text)).transpose()?,
+        default_gateway_v6: present(&settings.default_gateway_v6)
+            .map(|text| text.parse().with_context(|| format!("default-gateway-v6: {text:?} is not an IPv6 address")))
+            .transpose()?,
         mtu: settings.mtu.filter(|&mtu| mtu > 0).unwrap_or(defaults.mtu),
         firewall: settings.iptables.unwrap_or(true),
         ip_forward: settings.ip_forward.unwrap_or(true),
@@ -176,6 +178,11 @@ fn network(settings: &Settings, instance: &str) -> Result<gantry_network::Config
         },
         address_pools: settings.default_address_pools.iter().map(pool).collect::<Result<_>>()?,
     })
+}
+
+fn cidr_v6(text: &str) -> Result<Net> {
+    let net = text.parse().ok().filter(|net: &Net| !net.is_ipv4());
+    net.with_context(|| format!("fixed-cidr-v6: {text:?} is not an IPv6 network like fd00:1::/64"))
 }
 
 fn pool(pool: &crate::settings::Pool) -> Result<AddressPool> {

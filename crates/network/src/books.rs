@@ -90,6 +90,14 @@ impl Books {
         Content { networks, ports, links }
     }
 
+    /// The names of the networks' bridges.
+    pub(crate) fn bridges(&self) -> Vec<String> {
+        let mut names: Vec<_> =
+            self.networks.values().filter_map(Network::bridge).map(|bridge| bridge.name.clone()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The firewall's elements for the ports of a container.
     pub(crate) fn port_elements(&self, published: &Published) -> PortElements {
         let mut ports = PortElements::default();

@@ -25,6 +25,9 @@ impl Manager {
         let host = shared.look()?;
         let spec = shared.decide(draft, &host)?;
         shared.install(&spec, &host)?;
+        if let Err(e) = shared.meet_docker() {
+            tracing::warn!(network = spec.name, "Docker's firewall may be in its way: {e}");
+        }
         Ok(spec)
     }
 }

@@ -27,6 +27,7 @@ mod ipam;
 mod links;
 mod mac;
 mod manager;
+mod neighbours;
 mod net;
 mod options;
 mod parent;

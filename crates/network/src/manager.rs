@@ -69,6 +69,7 @@ impl Manager {
             netfilter: Mutex::new(netfilter),
             books: Mutex::new(books),
         });
+        shared.meet_docker()?;
         let watch = shared.firewall.is_some().then(|| Watch::start(&shared, own_port)).transpose()?;
         Ok(Self { shared, sweeper: Sweeper::start(socket(Protocol::Route)?)?, _watch: watch })
     }
@@ -103,6 +104,7 @@ impl Manager {
         let mut errors = Vec::new();
         if let Some(firewall) = &shared.firewall {
             errors.extend(firewall.remove(&mut netfilter).err());
+            errors.extend(shared.leave_docker(&mut netfilter).err());
         }
         if let Some(name) = bridge {
             errors.extend(delete_links(&mut links, &[name]).err());

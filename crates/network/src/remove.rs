@@ -22,7 +22,11 @@ impl Manager {
             let Some(network) = books.networks.remove(id) else { return Ok(()) };
             network
         };
-        shared.unmake(&network)
+        let unmade = shared.unmake(&network);
+        if let Err(e) = shared.meet_docker() {
+            tracing::warn!("a rule is left in Docker's chain: {e}");
+        }
+        unmade
     }
 }
 

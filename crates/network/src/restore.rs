@@ -52,6 +52,7 @@ impl Manager {
             let content = lock(&shared.books).firewall_content();
             errors.extend(firewall.rebuild(&mut netfilter, &content).err());
         }
+        errors.extend(shared.meet_docker().err());
         Error::gather(errors)
     }
 

@@ -1,8 +1,9 @@
 //! Hearing of it when somebody changes Gantry's table, and putting it right.
 
 use crate::manager::{Shared, lock};
-use crate::{Error, Result};
-use gantry_linux::netlink::{Heard, Monitor, nft};
+use crate::{Error, Result, neighbours};
+use gantry_linux::netlink::nft::{self, Where};
+use gantry_linux::netlink::{Heard, Monitor};
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
@@ -41,21 +42,28 @@ impl Drop for Watch {
 fn watch(mut monitor: Monitor, stop: &OwnedFd, shared: &Weak<Shared>, own_port: u32) {
     let Some(table) = shared.upgrade().and_then(|s| s.firewall.as_ref().map(|f| f.table().to_owned())) else { return };
     loop {
-        let mut touched = false;
+        let (mut touched, mut docker) = (false, false);
         let heard = monitor.wait(stop.as_fd(), |message| {
             // What the administrator writes into the chain that is there for it is nobody else's business.
             let is_ours = |chain: Option<&str>| chain != Some(crate::firewall::USER);
-            touched |= message.port != own_port && nft::changed(message, &table).is_some_and(is_ours);
+            if message.port != own_port {
+                touched |= nft::changed(message, Where::inet(&table)).is_some_and(is_ours);
+                docker |=
+                    neighbours::TABLES.iter().any(|at| nft::changed(message, *at).is_some_and(neighbours::concerns));
+            }
         });
         match heard {
             Ok(Heard::Stop) => return,
-            Ok(Heard::TooMuch) => touched = true,
+            Ok(Heard::TooMuch) => (touched, docker) = (true, true),
             Ok(Heard::Messages) => {}
             Err(e) => return tracing::error!("changes of the firewall are not noticed any more: {e}"),
         }
         let Some(shared) = shared.upgrade() else { return };
         if touched && let Err(e) = shared.repair() {
             tracing::error!("the firewall was changed by somebody else and could not be put right: {e}");
+        }
+        if docker && let Err(e) = shared.meet_docker() {
+            tracing::warn!("Docker's firewall may be in the way of containers: {e}");
         }
     }
 }

@@ -5,12 +5,11 @@ mod lab;
 use gantry_linux::netlink::nft::{self, Transaction};
 use gantry_linux::netlink::{Batch, route};
 use gantry_network::{AddressPool, BridgeChoice, Config, Error, MacAddr, Manager};
-use lab::{HOST, Lab, Namespace, index, tcp};
+use lab::{HOST, Lab, Namespace, eventually, index, tcp};
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
 
 fn instance(name: &str) -> Config {
     Config { instance: name.into(), ..Config::default() }
@@ -19,18 +18,6 @@ fn instance(name: &str) -> Config {
 /// The default network's subnet.
 fn subnet(manager: &Manager) -> String {
     manager.default_bridge().unwrap().subnets[0].subnet.to_string()
-}
-
-/// For what the kernel does in the background.
-fn eventually(condition: impl Fn() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < deadline {
-        if condition() {
-            return true;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    false
 }
 
 #[test]

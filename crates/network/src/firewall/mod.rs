@@ -140,7 +140,8 @@ impl Firewall {
     /// Makes the table what it should be in one transaction, in which packets see either the old or the new
     /// one, and leaves `gantry-user` alone. Known connections are connection tracking's and go on.
     pub(crate) fn rebuild(&self, socket: &mut Socket, content: &Content) -> Result<()> {
-        let chains = nft::chains(socket, &self.table).map_err(|e| self.error("list the chains of", e))?;
+        let chains =
+            nft::chains(socket, nft::Where::inet(&self.table)).map_err(|e| self.error("list the chains of", e))?;
         let mut change = Transaction::new(&self.table);
         self.write(&mut change, content, &chains);
         let outcome = change.commit(socket);

@@ -13,7 +13,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The addresses of the host and of its neighbour on the wire between them.
 pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
@@ -309,6 +309,35 @@ impl Lab {
         self.host.run(|| manager.restore(networks, &live)).unwrap();
     }
 
+    /// Plugs a namespace in to a bridge of somebody else's.
+    pub(crate) fn join(&self, namespace: &Namespace, name: &str, ip: Ipv4Addr, gateway: Ipv4Addr) {
+        self.host.route(|socket| {
+            let bridge = index(socket, name);
+            let mut batch = Batch::new();
+            let end = VethPair {
+                name: "theirs",
+                bridge,
+                peer_name: "eth0",
+                peer_mac: None,
+                peer_netns: namespace.fd(),
+                mtu: 1500,
+            };
+            end.add(&mut batch);
+            route::set_port(&mut batch, "theirs", route::BridgePort::default());
+            route::set_link_up(&mut batch, bridge);
+            route::add_address(&mut batch, bridge, gateway, 24);
+            socket.transact(&mut batch).unwrap();
+        });
+        namespace.route(|socket| {
+            let eth0 = index(socket, "eth0");
+            let mut batch = Batch::new();
+            route::set_link_up(&mut batch, eth0);
+            route::add_address(&mut batch, eth0, ip, 24);
+            route::add_default_route(&mut batch, eth0, gateway);
+            socket.transact(&mut batch).unwrap();
+        });
+    }
+
     /// A bridge network.
     pub(crate) fn network(&self, manager: &Manager, change: impl FnOnce(&mut NetworkDraft)) -> NetworkSpec {
         let mut draft = bridge("net", BridgeOptions::default());
@@ -353,6 +382,18 @@ impl Container {
     pub(crate) fn attachment(&self) -> Attachment {
         Attachment { endpoints: vec![self.endpoint.clone()], published: Some(self.published.clone()) }
     }
+}
+
+/// For what the kernel or a thread does in the background.
+pub(crate) fn eventually(condition: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        if condition() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    false
 }
 
 /// The index of a link.

@@ -1,11 +1,13 @@
 //! nftables: changes to one table of family `inet`, each change one transaction that holds as a whole or not
 //! at all.
 
+mod listing;
 mod rule;
 
+pub use listing::{Listed, Where, chains, changed, rules, table_exists};
 pub use rule::{Address, CtState, Family, Interface, Rule, Verdict};
 
-use super::{ACK, APPEND, Attrs, Batch, CREATE, DUMP, Error, Message, Socket};
+use super::{ACK, APPEND, Attrs, Batch, CREATE, Error, Socket};
 use rustix::io::Errno;
 
 const SUBSYSTEM: u16 = 10;
@@ -16,6 +18,7 @@ const NEWCHAIN: u16 = 3;
 const GETCHAIN: u16 = 4;
 const DELCHAIN: u16 = 5;
 const NEWRULE: u16 = 6;
+const GETRULE: u16 = 7;
 const DELRULE: u16 = 8;
 const NEWSET: u16 = 9;
 const NEWSETELEM: u16 = 12;
@@ -31,6 +34,9 @@ const NFT_JUMP: i32 = -3;
 
 /// `struct nfgenmsg` for family `inet`.
 const INET: [u8; 4] = [1, 0, 0, 0];
+
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_RULE_USERDATA: u16 = 7;
 
 /// The basic types that keys and values of sets are made of. The kernel only counts bytes; the numbers are
 /// those of the `nft` command, which prints sets by them.
@@ -143,17 +149,27 @@ pub enum Data {
 /// A change to one table.
 #[derive(Debug)]
 pub struct Transaction<'t> {
+    header: [u8; 4],
     table: &'t str,
     batch: Batch,
     sets: u32,
 }
 
 impl<'t> Transaction<'t> {
-    /// An empty change to `table`.
+    /// An empty change to `table` of family `inet`.
     pub fn new(table: &'t str) -> Self {
+        Self::with_header(INET, table)
+    }
+
+    /// An empty change to somebody else's table, of another family.
+    pub fn of_family(family: Family, table: &'t str) -> Self {
+        Self::with_header([family.number(), 0, 0, 0], table)
+    }
+
+    fn with_header(header: [u8; 4], table: &'t str) -> Self {
         let mut batch = Batch::new();
         batch.message(BATCH_BEGIN, 0, &[0, 0, 0, SUBSYSTEM as u8], |_| ());
-        Self { table, batch, sets: 0 }
+        Self { header, table, batch, sets: 0 }
     }
 
     /// Makes the table, if it is missing.
@@ -218,9 +234,37 @@ impl<'t> Transaction<'t> {
         });
     }
 
+    /// Adds a rule to somebody else's chain, before the one of a handle or else at its end, with a comment to know it by.
+    pub fn insert_rule(
+        &mut self,
+        chain: &str,
+        before: Option<u64>,
+        comment: &str,
+        write: impl FnOnce(&mut Rule<'_, '_>),
+    ) {
+        const NFTA_RULE_POSITION: u16 = 6;
+        let table = self.table;
+        self.op(NEWRULE, if before.is_some() { CREATE } else { CREATE | APPEND }, |a| {
+            a.text(1, table).text(2, chain);
+            if let Some(handle) = before {
+                a.be64(NFTA_RULE_POSITION, handle);
+            }
+            a.bytes(NFTA_RULE_USERDATA, &userdata(comment));
+            a.nest(NFTA_RULE_EXPRESSIONS, |a| write(&mut Rule::new(a)));
+        });
+    }
+
+    /// Removes the rule of a handle.
+    pub fn delete_rule(&mut self, chain: &str, handle: u64) {
+        const NFTA_RULE_HANDLE: u16 = 3;
+        let table = self.table;
+        self.op(DELRULE, 0, |a| {
+            a.text(1, table).text(2, chain).be64(NFTA_RULE_HANDLE, handle);
+        });
+    }
+
     /// Adds a rule at the end of `chain`.
     pub fn add_rule(&mut self, chain: &str, write: impl FnOnce(&mut Rule<'_, '_>)) {
-        const NFTA_RULE_EXPRESSIONS: u16 = 4;
         let table = self.table;
         self.op(NEWRULE, CREATE | APPEND, |a| {
             a.text(1, table).text(2, chain).nest(NFTA_RULE_EXPRESSIONS, |a| write(&mut Rule::new(a)));
@@ -304,7 +348,8 @@ impl<'t> Transaction<'t> {
     }
 
     fn op(&mut self, message: u16, flags: u16, fill: impl FnOnce(&mut Attrs<'_>)) {
-        self.batch.message(SUBSYSTEM << 8 | message, flags, &INET, fill);
+        let header = self.header;
+        self.batch.message(SUBSYSTEM << 8 | message, flags, &header, fill);
     }
 }
 
@@ -331,48 +376,6 @@ impl Element {
             }
         }
     }
-}
-
-/// Whether the table exists.
-pub fn table_exists(socket: &mut Socket, table: &str) -> Result<bool, Error> {
-    let mut batch = Batch::new();
-    batch.message(SUBSYSTEM << 8 | GETTABLE, ACK, &INET, |a| {
-        a.text(1, table);
-    });
-    match socket.transact(&mut batch) {
-        Ok(()) => Ok(true),
-        Err(e) if e.errno() == Some(Errno::NOENT) => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-/// What a message that everybody is told says has changed in the table: the chain where it is about one or about a
-/// rule of it, else the table as a whole. `None` for what is about other tables.
-pub fn changed<'m>(message: &Message<'m>, table: &str) -> Option<Option<&'m str>> {
-    const RULE_CHAIN: u16 = 2;
-    const CHAIN_NAME: u16 = 3;
-    if message.kind >> 8 != SUBSYSTEM || message.payload.first() != Some(&INET[0]) {
-        return None;
-    }
-    let attrs = message.attributes(INET.len());
-    let is_about = attrs.get(1).and_then(|a| a.text()) == Some(table);
-    let chain = match message.kind & 0xff {
-        NEWCHAIN | DELCHAIN => attrs.get(CHAIN_NAME).and_then(|a| a.text()),
-        NEWRULE | DELRULE => attrs.get(RULE_CHAIN).and_then(|a| a.text()),
-        _ => None,
-    };
-    is_about.then_some(chain)
-}
-
-/// The names of the table's chains.
-pub fn chains(socket: &mut Socket, table: &str) -> Result<Vec<String>, Error> {
-    let mut batch = Batch::new();
-    batch.message(SUBSYSTEM << 8 | GETCHAIN, DUMP, &INET, |_| ());
-    socket.dump(&mut batch, |message| {
-        let attrs = message.attributes(INET.len());
-        let of_table = attrs.get(1).and_then(|a| a.text()) == Some(table);
-        of_table.then(|| attrs.get(3).and_then(|a| a.text()).map(str::to_owned)).flatten()
-    })
 }
 
 /// A comment as the `nft` command stores and prints it: type 0, length, text with its zero.

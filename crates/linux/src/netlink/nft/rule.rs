@@ -92,7 +92,7 @@ impl Family {
     }
 
     /// netfilter's number.
-    const fn number(self) -> u8 {
+    pub(super) const fn number(self) -> u8 {
         match self {
             Self::Ipv4 => 2,
             Self::Ipv6 => 10,
@@ -253,6 +253,13 @@ impl<'r, 'a> Rule<'r, 'a> {
     /// Loads protocol and destination port into two registers.
     fn load_port(&mut self, register: u32) -> &mut Self {
         self.meta(META_L4PROTO, register).payload(TRANSPORT, DESTINATION_PORT, 2, register + 1)
+    }
+
+    /// Counts packets and bytes; rules of the `iptables` command all do.
+    pub fn counter(&mut self) -> &mut Self {
+        self.expression("counter", |a| {
+            a.be64(1, 0).be64(2, 0);
+        })
     }
 
     /// Translates the source to the address of the interface it goes out by.

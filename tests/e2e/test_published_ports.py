@@ -1,0 +1,168 @@
+"""Published ports of containers on networks of the user's: from everywhere, through changes of networks and daemons."""
+
+import socket
+import subprocess
+
+import pytest
+
+from harness.engine import wait_until
+
+SUBNETS = {"front": "10.202.1.0/24", "back": "10.202.2.0/24"}
+
+
+@pytest.fixture(autouse=True)
+def networks(engine):
+    for name, subnet in SUBNETS.items():
+        engine.api.post("/networks/create", {"Name": name, "IPAM": {"Config": [{"Subnet": subnet}]}}, expect=201)
+    yield
+    engine.remove_everything()
+    for network in engine.api.get("/networks").json:
+        if network["Name"] not in ("bridge", "host", "none"):
+            engine.api.delete(f"/networks/{network['Id']}", expect=204)
+
+
+def ask(engine, where, address, port, kind=socket.SOCK_STREAM, text="hello"):
+    with engine.sandbox.socket(where, kind) as sock:
+        sock.settimeout(3)
+        sock.connect((address, port))
+        sock.sendall(text.encode())
+        return sock.recv(4096).decode()
+
+
+def answers(engine, where, address, port, kind=socket.SOCK_STREAM):
+    try:
+        return ask(engine, where, address, port, kind).startswith("echo:")
+    except OSError:
+        return False
+
+
+def echo(engine, bindings, kind="tcp", network="front"):
+    key = f"80/{kind}"
+    container = engine.start_container(["probe", "echo", kind, "80"], network=network, ExposedPorts={key: {}},
+                                       host={"PortBindings": {key: bindings}})
+    container.wait_log("listening")
+    return container
+
+
+def ports(container, key="80/tcp"):
+    return container.inspect()["NetworkSettings"]["Ports"].get(key)
+
+
+@pytest.mark.parametrize("kind, type", [("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)])
+def test_from_everywhere(engine, kind, type):
+    server = echo(engine, [{"HostPort": "8080"}], kind)
+    for where, address in (("outside", engine.address), ("host", engine.address), ("host", "127.0.0.1"), ("host", "10.202.1.1")):
+        assert answers(engine, where, address, 8080, type), (where, address)
+    option = "-u -w 2" if kind == "udp" else "-w 2"
+    for network in ("front", "back", "bridge"):
+        out = engine.output(f"echo hi | nc {option} {engine.address} 8080", network=network)
+        assert out.startswith("echo:hi"), network
+    assert server.exec(f"echo hi | nc {option} {engine.address} 8080")[1].startswith("echo:hi"), "itself"
+    assert ask(engine, "outside", engine.address, 8080, type) == f"echo:hello from {engine.outside_address}"
+
+
+def test_a_certain_address(engine):
+    echo(engine, [{"HostIp": "127.0.0.1", "HostPort": "8080"}])
+    assert answers(engine, "host", "127.0.0.1", 8080)
+    assert not answers(engine, "outside", engine.address, 8080) and not answers(engine, "host", engine.address, 8080)
+
+
+def test_twenty_ports(engine):
+    bindings = {f"{port}/tcp": [{"HostPort": str(port)}] for port in range(9100, 9120)}
+    bindings["9100/tcp"] = [{"HostPort": "9100-9105"}]
+    container = engine.create(["probe", "echo", "tcp", "9119"], network="front", host={"PortBindings": {
+        key: value for key, value in bindings.items() if key != "9100/tcp"}}, ExposedPorts={key: {} for key in bindings})
+    container.start()
+    container.wait_log("listening")
+    found = container.inspect()["NetworkSettings"]["Ports"]
+    assert {key for key, value in found.items() if value} == set(bindings) - {"9100/tcp"}
+    assert answers(engine, "outside", engine.address, 9119)
+    container.kill()
+    container.wait()
+    wait_until(lambda: not answers(engine, "outside", engine.address, 9119))
+
+
+def test_sctp_is_published(engine):
+    container = engine.start_container(network="front", ExposedPorts={"80/sctp": {}},
+                                       host={"PortBindings": {"80/sctp": [{"HostPort": "8080"}]}})
+    assert ports(container, "80/sctp")[0]["HostPort"] == "8080"
+
+
+def test_ports_move_with_the_networks(engine):
+    """They lead to the network that is the way out, and go on when that one is left."""
+    server = echo(engine, [{"HostPort": "8080"}])
+    assert answers(engine, "outside", engine.address, 8080)
+    engine.api.post("/networks/back/connect", {"Container": server.id}, expect=200)
+    assert answers(engine, "outside", engine.address, 8080)
+    engine.api.post("/networks/front/disconnect", {"Container": server.id}, expect=200)
+    wait_until(lambda: answers(engine, "outside", engine.address, 8080))
+    assert ports(server)[0]["HostPort"] == "8080"
+    engine.api.post("/networks/back/disconnect", {"Container": server.id}, expect=200)
+    assert not answers(engine, "outside", engine.address, 8080)
+    engine.api.post("/networks/front/connect", {"Container": server.id}, expect=200)
+    wait_until(lambda: answers(engine, "outside", engine.address, 8080))
+
+
+def test_a_port_of_another_network_is_taken(engine):
+    echo(engine, [{"HostPort": "8080"}])
+    second = engine.create(network="back", ExposedPorts={"80/tcp": {}}, host={"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}})
+    assert "8080 failed: port is already allocated" in second.start(expect=500).message
+
+
+def test_senders_find_the_container_of_the_moment(engine):
+    """A sender of datagrams that never pauses is not sent to a container that is gone."""
+    with engine.sandbox.socket("outside", socket.SOCK_DGRAM) as sender:
+        sender.settimeout(3)
+        sender.connect((engine.address, 8080))
+        for network in ("front", "back"):
+            server = echo(engine, [{"HostPort": "8080"}], "udp", network)
+            sender.send(b"hi")
+            assert sender.recv(100).startswith(b"echo:hi"), network
+            server.remove(force=True)
+            try:
+                sender.send(b"between")
+            except OSError:
+                pass
+
+
+@pytest.mark.differs(reference="the containers end with the daemon, unless it was told to leave them alone")
+def test_connections_outlive_the_daemon(engine):
+    echo(engine, [{"HostPort": "8080"}])
+    with engine.sandbox.socket("outside") as outside, engine.sandbox.socket("host") as local:
+        for sock, address in ((outside, engine.address), (local, "127.0.0.1")):
+            sock.settimeout(3)
+            sock.connect((address, 8080))
+            sock.sendall(b"one\n")
+            assert sock.recv(100).startswith(b"echo:one")
+        engine.kill()
+        outside.sendall(b"two\n")
+        assert outside.recv(100).startswith(b"echo:two")
+        engine.start()
+        for sock in (outside, local):
+            sock.sendall(b"three\n")
+            assert sock.recv(100).startswith(b"echo:three")
+    assert answers(engine, "outside", engine.address, 8080)
+
+
+def test_no_process_for_a_port(engine):
+    before = len(engine.sandbox.processes())
+    echo(engine, [{"HostPort": "8080"}, {"HostPort": "8081"}, {"HostPort": "8082"}])
+    more = len(engine.sandbox.processes()) - before
+    assert more == 2 or engine.is_reference, "the container and its parent"
+
+
+def test_ipv6(engine):
+    """On a network that has IPv6, with the host's IPv6 addresses."""
+    engine.api.post("/networks/create", {"Name": "six", "EnableIPv6": True, "IPAM": {"Config": [
+        {"Subnet": "10.202.6.0/24"}, {"Subnet": "fd00:202::/64"}]}}, expect=201)
+    for pid, address in ((engine.sandbox.pid, "fd00:99::2/64"), (engine.sandbox.outside_pid, "fd00:99::1/64")):
+        subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "addr", "replace", address, "dev", "eth0", "nodad"], check=True)
+    serve = "exec nc -lk -p 80 -e echo open"
+    container = engine.start_container(serve, network="six", ExposedPorts={"80/tcp": {}},
+                                       host={"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}})
+    wait_until(lambda: container.exec("netstat -ltn | grep -c ':80 '")[1].strip() == "1")
+    assert {binding["HostIp"] for binding in ports(container)} == {"0.0.0.0", "::"}
+    fetch = ["timeout", "3", "bash", "-c", "cat < /dev/tcp/fd00:99::2/8080"]
+    outside = ["nsenter", "-t", str(engine.sandbox.outside_pid), "-n", *fetch]
+    assert subprocess.run(outside, capture_output=True, text=True).stdout.strip() == "open"
+    assert engine.sandbox.run(fetch).stdout.strip() == "open"
