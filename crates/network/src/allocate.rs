@@ -13,6 +13,7 @@ const IFNAME_LEN: usize = 15;
 impl Manager {
     /// Reserves addresses. Nothing changes in the kernel.
     pub fn allocate(&self, request: &EndpointRequest) -> Result<Endpoint> {
+        self.shared.revive(&request.network)?;
         let mut books = lock(&self.shared.books);
         let (id, host_ifname) = fresh_id(&books, &self.shared.config);
         let network = books.networks.get_mut(&request.network).ok_or(Error::UnknownNetwork(request.network))?;

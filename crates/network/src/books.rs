@@ -13,6 +13,8 @@ use std::net::IpAddr;
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     pub(crate) networks: HashMap<Id, Network>,
+    /// Networks on record that could not be made.
+    pub(crate) absent: HashMap<Id, NetworkSpec>,
     pub(crate) ports: Ports,
     pub(crate) endpoints: HashMap<Id, Endpoint>,
     /// Published ports, by container.
@@ -116,7 +118,8 @@ impl Books {
 
     /// The subnets of all networks.
     pub(crate) fn subnets(&self) -> impl Iterator<Item = Net> {
-        self.networks.values().flat_map(|network| network.spec.subnets.iter().map(|s| s.subnet))
+        let specs = self.networks.values().map(|network| &network.spec).chain(self.absent.values());
+        specs.flat_map(|spec| spec.subnets.iter().map(|s| s.subnet))
     }
 
     /// Takes back what an endpoint has.

@@ -23,7 +23,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) name: &'a str,
     /// Whether it may be made.
     pub(crate) make: bool,
-    /// What is written about one that is made here, by which it is known again.
+    /// What is written about one that is made here, by which it is known again; nothing about one that is known by its
+    /// name.
     pub(crate) alias: &'a str,
     pub(crate) mtu: u32,
     /// Its own addresses, with the prefix lengths of their subnets.
@@ -81,7 +82,8 @@ pub(crate) fn ensure(socket: &mut Socket, wanted: &Wanted<'_>, host: &Host) -> R
     // What it has by itself, its link-local address, is not ours to judge.
     let is_ours = |ip: &IpAddr| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     let has: Vec<_> = host.addresses_of(index).into_iter().filter(|(ip, _)| is_ours(ip)).collect();
-    settings(wanted)?;
+    let ours = if wanted.alias.is_empty() { wanted.make } else { alias.as_deref() == Some(wanted.alias) };
+    settings(wanted, ours)?;
     let mut batch = Batch::new();
     if wanted.only_these {
         for (address, len) in has.iter().filter(|a| !wanted.addresses.contains(a)) {
@@ -97,8 +99,7 @@ pub(crate) fn ensure(socket: &mut Socket, wanted: &Wanted<'_>, host: &Host) -> R
     // bridge and not by routing, which the bridge allows on hairpin ports only. Elsewhere hairpin ports are
     // a nuisance: containers would hear their own broadcasts.
     let port = BridgePort { isolated: !wanted.icc, hairpin: sysctl::is_on("bridge/bridge-nf-call-iptables") };
-    let owned = !wanted.alias.is_empty() && alias.as_deref() == Some(wanted.alias);
-    Ok(Bridge { name: wanted.name.to_owned(), index, port, owned })
+    Ok(Bridge { name: wanted.name.to_owned(), index, port, owned: ours })
 }
 
 /// Makes a bridge; gives its index and its alias.
@@ -128,7 +129,7 @@ fn bridge_mac(name: &str) -> MacAddr {
 }
 
 /// Kernel settings that the network needs.
-fn settings(wanted: &Wanted<'_>) -> Result<()> {
+fn settings(wanted: &Wanted<'_>, ours: bool) -> Result<()> {
     let name = wanted.name;
     if wanted.forward {
         sysctl::set("ipv4/ip_forward", "1")?;
@@ -142,10 +143,10 @@ fn settings(wanted: &Wanted<'_>) -> Result<()> {
         // What that opens, the firewall's guard chain closes.
         wish("ipv4/conf/{}/route_localnet", "1", "published ports do not answer on 127.0.0.1");
     }
-    if !wanted.icc {
+    if ours || !wanted.icc {
         // Members that do not reach each other get the host's hardware address for that of any other, so that the
         // firewall sees what they send and lets through what links allow.
-        wish("ipv4/conf/{}/proxy_arp_pvlan", "1", "links have no effect");
+        wish("ipv4/conf/{}/proxy_arp_pvlan", if wanted.icc { "0" } else { "1" }, "links have no effect");
     }
     // A kernel without IPv6 has no such settings.
     if !sysctl::has_ipv6() {
@@ -158,7 +159,7 @@ fn settings(wanted: &Wanted<'_>) -> Result<()> {
         sysctl::set(&format!("ipv6/conf/{name}/disable_ipv6"), "0")?;
         wish("ipv6/conf/{}/accept_ra", "0", "containers can send router advertisements to the host");
         wish("ipv6/conf/{}/accept_dad", "0", "the bridge's own address takes a second");
-    } else if wanted.make {
+    } else if ours {
         // A container must not give the host any by router advertisements (CVE-2020-13401).
         wish("ipv6/conf/{}/disable_ipv6", "1", "containers can send router advertisements to the host");
     }
@@ -171,7 +172,7 @@ fn forward_ipv6() -> Result<()> {
     if sysctl::is_on("ipv6/conf/all/forwarding") {
         return Ok(());
     }
-    for name in sysctl::list("ipv6/conf").iter().filter(|name| *name != "all") {
+    for name in sysctl::list("ipv6/conf").iter().filter(|name| !["all", "default", "lo"].contains(&name.as_str())) {
         let key = format!("ipv6/conf/{name}/accept_ra");
         if sysctl::get(&key).is_some_and(|value| value == "1")
             && let Err(e) = sysctl::set(&key, "2")

@@ -10,6 +10,7 @@ use crate::{
     SubnetSpec, parent, pools,
 };
 use gantry_linux::netlink::{Socket, namespace, route};
+use gantry_model::Id;
 use rustix::fs::{FlockOperation, flock};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -36,7 +37,11 @@ impl Shared {
     /// Makes what a network needs in the kernel and puts it into the books; what is there is adopted. After an
     /// error nothing of it is left that was not there.
     pub(crate) fn install(&self, spec: &NetworkSpec, host: &Host) -> Result<()> {
-        let made = self.make(spec, host)?;
+        let made = self.make(spec, host).inspect_err(|_| {
+            if let Err(e) = self.delete_own_link(spec) {
+                tracing::warn!(network = spec.name, "left behind after a failure: {e}");
+            }
+        })?;
         let rules = NetworkRules::of(spec);
         lock(&self.books).networks.insert(spec.id, Network::new(spec.clone(), made));
         let Some(rules) = rules else { return Ok(()) };
@@ -47,6 +52,17 @@ impl Shared {
                 tracing::warn!(network = spec.name, "left behind after a failure: {e}");
             }
         })
+    }
+
+    /// Tries once more to make a network that could not be made when the daemon started: its parent was not there yet,
+    /// say.
+    pub(crate) fn revive(&self, id: &Id) -> Result<()> {
+        let Some(spec) = lock(&self.books).absent.get(id).cloned() else { return Ok(()) };
+        let _making = lock(&self.making);
+        let host = self.look()?;
+        self.install(&spec, &host)?;
+        lock(&self.books).absent.remove(id);
+        Ok(())
     }
 
     /// Makes or adopts what a network is made of.
@@ -89,8 +105,8 @@ impl Shared {
             if books.networks.contains_key(&draft.id) {
                 return Err(Error::Config(format!("network {} exists already", draft.id)));
             }
-            for network in books.networks.values() {
-                check_link(&driver, draft.id, &network.spec)?;
+            for spec in books.networks.values().map(|network| &network.spec).chain(books.absent.values()) {
+                check_link(&driver, draft.id, spec)?;
             }
             books.subnets().collect()
         };
@@ -186,7 +202,7 @@ fn check_modes(driver: &Driver, internal: bool) -> Result<()> {
 }
 
 /// Refuses a bridge or a parent that another network has.
-fn check_link(driver: &Driver, id: gantry_model::Id, other: &NetworkSpec) -> Result<()> {
+fn check_link(driver: &Driver, id: Id, other: &NetworkSpec) -> Result<()> {
     match (driver, &other.driver) {
         (Driver::Bridge(new), Driver::Bridge(old)) if new.ifname == old.ifname => {
             Err(Error::BridgeTaken { id, other: other.id, bridge: new.ifname.clone() })

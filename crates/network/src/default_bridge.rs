@@ -53,7 +53,7 @@ pub(crate) fn open(socket: &mut Socket, config: &Config, id: Id, known: &[Networ
         publishes: config.firewall,
         forward: config.ip_forward,
     };
-    let made = bridge::Bridge { owned, ..bridge::ensure(socket, &wanted, &host)? };
+    let made = bridge::ensure(socket, &wanted, &host)?;
     Ok(Some(Network::new(spec, Made::Bridge(made))))
 }
 

@@ -153,3 +153,78 @@ pub(crate) fn bind_address(options: &BridgeOptions, daemon: IpAddr, ipv4: bool) 
         (false, IpAddr::V4(_)) => options.bind_v6.unwrap_or(Ipv6Addr::UNSPECIFIED).into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{BridgeOptions, Driver, GatewayMode};
+    use gantry_linux::netlink::route::{IpvlanMode, MacvlanMode};
+    use std::collections::BTreeMap;
+
+    fn parse(driver: &str, options: &[(&str, &str)]) -> Result<Option<Driver>, String> {
+        let options: BTreeMap<_, _> = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Driver::from_options(driver, &options).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn of_bridges() {
+        let key = |name: &str| format!("com.docker.network.bridge.{name}");
+        let pairs = [
+            (key("name"), "br-x"),
+            (key("enable_icc"), "0"),
+            (key("enable_ip_masquerade"), "false"),
+            (key("host_binding_ipv4"), "127.0.0.1"),
+            (key("gateway_mode_ipv6"), "routed"),
+            (key("trusted_host_interfaces"), "eth0:wg0"),
+            ("com.docker.network.driver.mtu".to_owned(), "1400"),
+            ("com.docker.network.container_iface_prefix".to_owned(), "net"),
+            ("anything.else".to_owned(), "x"),
+        ];
+        let pairs: Vec<_> = pairs.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+        let expected = BridgeOptions {
+            ifname: "br-x".into(),
+            icc: false,
+            masquerade_v4: false,
+            masquerade_v6: false,
+            mtu: 1400,
+            bind_v4: Some([127, 0, 0, 1].into()),
+            gateway_mode_v6: GatewayMode::Routed,
+            trusted_interfaces: vec!["eth0".into(), "wg0".into()],
+            container_prefix: "net".into(),
+            ..BridgeOptions::default()
+        };
+        assert_eq!(parse("bridge", &pairs), Ok(Some(Driver::Bridge(expected))));
+        for (name, value) in [
+            ("enable_icc", "maybe"),
+            ("host_binding_ipv4", "::1"),
+            ("gateway_mode_ipv4", "magic"),
+            ("name", "a/b"),
+            ("name", "sixteen-letters-"),
+            ("trusted_host_interfaces", "eth0::"),
+        ] {
+            assert!(parse("bridge", &[(&key(name), value)]).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn of_others() {
+        let Ok(Some(Driver::Macvlan(macvlan))) = parse("macvlan", &[("parent", "eth0.5"), ("macvlan_mode", "vepa")])
+        else {
+            panic!("no macvlan");
+        };
+        assert_eq!((macvlan.parent.as_str(), macvlan.mode), ("eth0.5", MacvlanMode::Vepa));
+        let Ok(Some(Driver::Ipvlan(ipvlan))) = parse("ipvlan", &[("ipvlan_mode", "l3")]) else { panic!("no ipvlan") };
+        assert_eq!(ipvlan.mode, IpvlanMode::L3);
+        assert!(parse("macvlan", &[("macvlan_mode", "x")]).unwrap_err().contains("macvlan mode 'x' is not valid"));
+        assert!(parse("ipvlan", &[("parent", "lo")]).unwrap_err().contains("loopback"));
+        assert_eq!(parse("overlay", &[]), Ok(None));
+    }
+
+    #[test]
+    fn specs_survive_their_records() {
+        let driver = parse("ipvlan", &[("parent", "eth0"), ("ipvlan_mode", "l3s"), ("ipvlan_flag", "vepa")]);
+        let driver = driver.unwrap().unwrap();
+        let text = serde_json::to_string(&driver).unwrap();
+        assert_eq!(text, r#"{"ipvlan":{"parent":"eth0","mode":"l3s","flag":"vepa","mtu":0}}"#);
+        assert_eq!(serde_json::from_str::<Driver>(&text).unwrap(), driver);
+    }
+}

@@ -1,10 +1,10 @@
 //! Removing networks.
 
-use crate::books::{Made, Network};
+use crate::books::Network;
 use crate::firewall::NetworkRules;
 use crate::manager::{Shared, lock};
 use crate::sweeper::delete_links;
-use crate::{Driver, Error, Manager, Result, default_bridge};
+use crate::{Driver, Error, Manager, NetworkSpec, Result, default_bridge};
 use gantry_model::Id;
 
 impl Manager {
@@ -15,6 +15,7 @@ impl Manager {
         let _making = lock(&shared.making);
         let network = {
             let mut books = lock(&shared.books);
+            books.absent.remove(id);
             let Some(network) = books.networks.get(id) else { return Ok(()) };
             if books.endpoints.values().any(|e| e.network == *id) {
                 return Err(Error::ActiveEndpoints { name: network.spec.name.clone(), id: *id });
@@ -37,20 +38,20 @@ impl Shared {
         if let Some((firewall, rules)) = self.firewall.as_ref().zip(NetworkRules::of(&network.spec)) {
             errors.extend(firewall.remove_network(&mut lock(&self.netfilter), &rules).err());
         }
-        errors.extend(self.delete_own_link(network).err());
+        errors.extend(self.delete_own_link(&network.spec).err());
         Error::gather(errors)
     }
 
-    fn delete_own_link(&self, network: &Network) -> Result<()> {
-        let mut socket = lock(&self.links);
-        let name = match (&network.made, &network.spec.driver) {
-            (Made::Bridge(bridge), _) if bridge.owned => &bridge.name,
-            (_, Driver::Macvlan(options)) => &options.parent,
-            (_, Driver::Ipvlan(options)) => &options.parent,
-            (_, Driver::Bridge(_)) => return Ok(()),
+    /// Removes the bridge, VLAN or dummy of a network. An interface of that name that was there before, or has taken
+    /// the place of ours, is not ours.
+    pub(crate) fn delete_own_link(&self, spec: &NetworkSpec) -> Result<()> {
+        let name = match &spec.driver {
+            Driver::Bridge(options) => &options.ifname,
+            Driver::Macvlan(options) => &options.parent,
+            Driver::Ipvlan(options) => &options.parent,
         };
-        // An interface of that name that was there before us, or has taken the place of ours, is not ours.
-        let alias = format!("{}{}", self.config.alias_prefix(), network.spec.id);
+        let mut socket = lock(&self.links);
+        let alias = format!("{}{}", self.config.alias_prefix(), spec.id);
         match default_bridge::link(&mut socket, name)? {
             Some(link) if link.alias.as_deref() == Some(&*alias) => delete_links(&mut socket, &[name]),
             _ => Ok(()),

@@ -31,20 +31,24 @@ impl Manager {
         let host = shared.look()?;
         let mut errors = Vec::new();
         errors.extend(delete_links(&mut lock(&shared.links), &self.strays(&host, networks, live)).err());
-        let mut made = HashMap::new();
+        let (mut made, mut absent) = (HashMap::new(), HashMap::new());
         for spec in networks {
             match shared.make(spec, &host) {
                 Ok(what) => {
                     made.insert(spec.id, Network::new(spec.clone(), what));
                 }
-                Err(e) => errors.push(e),
+                // Its subnets stay its own, and the next container that wants to be on it tries again.
+                Err(e) => {
+                    tracing::error!(network = spec.name, "cannot be made: {e}");
+                    absent.insert(spec.id, spec.clone());
+                }
             }
         }
         {
             let mut books = lock(&shared.books);
             let known = std::mem::take(&mut books.networks).into_values();
             let all = known.map(|n| (n.spec.id, Network::new(n.spec, n.made))).chain(made).collect();
-            *books = Books::of(all, live);
+            *books = Books { absent, ..Books::of(all, live) };
         }
         errors.extend(self.plug_in_again(&host, live));
         if let Some(firewall) = &shared.firewall {

@@ -7,7 +7,7 @@ use gantry_network::{
 };
 use lab::{DEFAULT, HOST, HOST6, Lab, NEIGHBOUR, NEIGHBOUR6, bridge, tcp};
 use std::collections::{BTreeMap, HashSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 fn net(text: &str) -> Net {
@@ -422,5 +422,59 @@ fn hundreds_of_networks() {
     web.namespace.serve_tcp("[::]:80", "web");
     assert!(lab.neighbour.ask(HOST, 8080).is_ok());
     assert!(lab.host.run(|| manager.network(&DEFAULT)).is_some());
-    let _ = Ipv6Addr::LOCALHOST;
+}
+
+#[test]
+fn the_default_network_with_ipv6() {
+    let lab = Lab::new();
+    let fixed = Some(net("fd44:1::/64"));
+    lab.neighbour.serve_tcp("[::]:9000", "outside");
+    for config in
+        [Config { ipv6: true, ..Config::default() }, Config { ipv6: true, fixed_cidr_v6: fixed, ..Config::default() }]
+    {
+        let manager = lab.manager(config.clone());
+        let subnet = manager.default_bridge().unwrap().subnets[1].subnet;
+        assert!(config.fixed_cidr_v6.is_none_or(|fixed| fixed == subnet), "{subnet}");
+        let web = lab.start(&manager, vec![tcp(8080, 80)]);
+        web.namespace.serve_tcp("[::]:80", "web");
+        assert!(subnet.contains(web.ip6.into()));
+        assert!(lab.neighbour.ask(HOST6, 8080).is_ok());
+        assert!(web.namespace.ask(NEIGHBOUR6, 9000).is_ok());
+        drop(manager);
+        let manager = lab.manager(config);
+        assert_eq!(manager.default_bridge().unwrap().subnets[1].subnet, subnet, "it keeps its subnet");
+        lab.restore(&manager, &[], &[&web]);
+        assert!(lab.neighbour.ask(HOST6, 8080).is_ok());
+        lab.release(&manager, &web);
+    }
+}
+
+/// A network that cannot be made when the daemon starts keeps its subnet and comes back with what it needs.
+#[test]
+fn a_parent_that_comes_later() {
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    let parent = "late0";
+    lab.host.add_bridge(parent);
+    let draft = NetworkDraft {
+        driver: Driver::Macvlan(gantry_network::MacvlanOptions {
+            parent: parent.to_owned(),
+            mode: gantry_linux::netlink::route::MacvlanMode::Bridge,
+            mtu: 0,
+        }),
+        pools: vec![pool("10.77.0.0/24")],
+        ..bridge("late", BridgeOptions::default())
+    };
+    let spec = lab.host.run(|| manager.create(draft)).unwrap();
+    drop(manager);
+    lab.host.delete_link(parent);
+    let manager = lab.default_manager();
+    lab.restore(&manager, std::slice::from_ref(&spec), &[]);
+    let error = lab.allocate_on(&manager, spec.id, &[]).unwrap_err();
+    assert!(error.to_string().contains("late0 does not exist"), "{error}");
+    let mut other = bridge("other", BridgeOptions::default());
+    other.pools = vec![pool("10.77.0.0/25")];
+    assert!(matches!(lab.host.run(|| manager.create(other)), Err(Error::PoolOverlap(_))));
+    lab.host.add_bridge(parent);
+    assert!(lab.allocate_on(&manager, spec.id, &[]).is_ok());
 }

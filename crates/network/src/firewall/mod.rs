@@ -108,6 +108,8 @@ impl NetworkRules {
 
 /// What networks' own chains are called, before the beginning of the network's id.
 const NETWORK_CHAIN: &str = "network-";
+/// Chains that earlier versions had.
+const OLD_CHAINS: [&str; 1] = ["to-containers"];
 
 /// Everything that there is to be in the sets.
 #[derive(Debug, Default)]
@@ -248,8 +250,8 @@ impl Firewall {
         change.add_elements(LINKS, &elements::links(&content.links));
         // After the rules that led there are gone: chains of networks that are no more, and of older versions.
         let ours: Vec<_> = content.networks.iter().filter(|n| n.is_special()).map(NetworkRules::chain).collect();
-        let strays: Vec<_> =
-            there.iter().filter(|name| *name != USER && !rules::is_chain(name) && !ours.contains(name)).collect();
+        let was_ours = |name: &&String| name.starts_with(NETWORK_CHAIN) || OLD_CHAINS.contains(&name.as_str());
+        let strays: Vec<_> = there.iter().filter(was_ours).filter(|name| !ours.contains(name)).collect();
         strays.iter().for_each(|name| change.flush_chain(name));
         strays.iter().for_each(|name| change.delete_chain(name));
     }

@@ -30,11 +30,6 @@ const FILTER: i32 = 0;
 
 const ICMP: [u8; 2] = [1, 58];
 
-/// Whether a chain of that name belongs to every table.
-pub(super) fn is_chain(name: &str) -> bool {
-    [GUARD, INCOMING, LOCAL, TRANSLATE, LEAVING, FORWARD].contains(&name)
-}
-
 /// Writes the rules that are the same whatever networks there are.
 pub(super) fn write(change: &mut Transaction<'_>) {
     change.add_chain(TRANSLATE, "");
