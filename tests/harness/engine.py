@@ -188,6 +188,10 @@ class Engine:
         container.start()
         return container
 
+    def network(self, name=None, expect=201, **options):
+        """Create a network; returns its id."""
+        return self.api.post("/networks/create", {"Name": name or self.name("n"), **options}, expect=expect).json["Id"]
+
     def run(self, cmd, **options):
         """Run to the end: (exit code, stdout, stderr) as text."""
         container = self.start_container(cmd, **options)
@@ -203,12 +207,16 @@ class Engine:
         return out
 
     def remove_everything(self):
-        """Containers and volumes of the test that just ended."""
+        """What the test that just ended has left."""
         quiet = Client(self.socket, VERSION)
         for container in quiet.get("/containers/json", all=True).json:
             quiet.delete(f"/containers/{container['Id']}", force=True, v=True)
         for volume in quiet.get("/volumes").json["Volumes"] or []:
             quiet.delete(f"/volumes/{volume['Name']}", force=True)
+        # Those that hold a configuration go after those that use it.
+        custom = quiet.get("/networks", filters={"type": ["custom"]}).json
+        for network in sorted(custom, key=lambda n: n["ConfigOnly"]):
+            quiet.delete(f"/networks/{network['Id']}")
         for image in quiet.get("/images/json", all=True).json:
             if IMAGE not in (image["RepoTags"] or []) and "debian-nginx:e2e" not in (image["RepoTags"] or []):
                 quiet.delete(f"/images/{image['Id']}", force=True)
@@ -257,6 +265,18 @@ class Container:
     @property
     def ip(self):
         return self.inspect()["NetworkSettings"]["IPAddress"]
+
+    @property
+    def networks(self):
+        """Its endpoints by network name."""
+        return self.inspect()["NetworkSettings"]["Networks"]
+
+    def connect(self, network, expect=200, api=None, **endpoint):
+        return (api or self.api).post(f"/networks/{network}/connect",
+                                      {"Container": self.id, "EndpointConfig": endpoint or None}, expect=expect)
+
+    def disconnect(self, network, expect=200, force=False):
+        return self.api.post(f"/networks/{network}/disconnect", {"Container": self.id, "Force": force}, expect=expect)
 
     def proc(self, name):
         """/proc/<init>/name, read from the engine's host."""

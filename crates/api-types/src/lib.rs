@@ -47,8 +47,9 @@ pub use info::SystemInfo;
 pub use inspect::{ContainerInspect, ContainerState, Health, HealthcheckResult, NetworkSettings};
 pub use mount::{BindOptions, ImageOptions, Mount, MountDriver, MountPoint, TmpfsOptions, VolumeOptions};
 pub use network::{
-    EndpointIpamConfig, EndpointSettings, Ipam, IpamConfig, Network, NetworkContainer, NetworkingConfig, PortBinding,
-    PortMap,
+    ConfigReference, EndpointIpamConfig, EndpointSettings, Ipam, IpamConfig, Network, NetworkConnectRequest,
+    NetworkContainer, NetworkCreateRequest, NetworkCreateResponse, NetworkDisconnectRequest, NetworkPruneResponse,
+    NetworkingConfig, PortBinding, PortMap,
 };
 pub use progress::{ErrorDetail, ProgressDetail, ProgressMessage};
 pub use system::{AuthConfig, AuthResponse, SystemVersion, VersionComponent};

@@ -1,6 +1,7 @@
 //! The daemon's configuration as the engine needs it: flags and `daemon.json` already merged.
 
 use gantry_network as network;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub program: OwnedFd,
     /// The default bridge.
     pub network: network::Config,
+    /// `--default-network-opt`: options of new networks, by driver.
+    pub network_options: BTreeMap<String, BTreeMap<String, String>>,
     /// Parent cgroup (`--cgroup-parent`); `None` is `/gantry` or `/gantry-<instance>`.
     pub cgroup_parent: Option<String>,
     /// `--log-driver`.

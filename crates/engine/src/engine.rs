@@ -11,6 +11,7 @@ use crate::{exec, recover};
 use gantry_image_store::ImageStore;
 use gantry_model::error::Context;
 use gantry_model::{Id, Result};
+use gantry_network::BridgeChoice;
 use gantry_runtime::cgroup::CgroupRoot;
 use gantry_state_db::{Db, Table};
 use std::sync::{Arc, OnceLock, RwLock};
@@ -69,9 +70,9 @@ impl Engine {
         let transfers = Transfers::new(&config.registry);
         let places = Places::open(&db)?;
         let volumes = gantry_volumes::Volumes::open(&config.data_root, db.clone())?;
-        let networks = Networks::open(&db)?;
-        let default_bridge = networks.default_bridge();
-        let network = Arc::new(gantry_network::Manager::open(config.network.clone(), default_bridge, &[])?);
+        let networks = Networks::open(&db, config.network.bridge != BridgeChoice::Disabled)?;
+        let network = networks.default_bridge();
+        let network = Arc::new(gantry_network::Manager::open(config.network.clone(), network, &networks.specs())?);
         let cgroups = CgroupRoot::detect()?;
         let id = engine_id(&config.data_root.join("engine-id"))?;
         let reloadable =

@@ -50,7 +50,7 @@
 //!
 //! // volumes, networks (async)
 //! volume_create, volume_list, volume_inspect, volume_remove, volume_prune
-//! network_list, network_inspect
+//! network_create, network_list, network_inspect, network_remove, network_prune, network_connect, network_disconnect
 //!
 //! // system
 //! info() -> SystemInfo, version() -> SystemVersion, disk_usage() -> SystemDataUsage
@@ -114,6 +114,7 @@ mod shutdown;
 mod signal;
 mod start;
 mod store;
+mod text_filter;
 mod top;
 mod transfer;
 mod until;

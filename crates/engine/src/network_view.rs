@@ -1,65 +1,94 @@
-//! A container's place in its network, as list and inspect show it.
+//! A container's places on networks, as list and inspect show it.
 
 use crate::Engine;
 use crate::container::Record;
-use crate::plan::network::{mode, parse_port};
+use crate::plan::network::parse_port;
 use gantry_api_types::{EndpointSettings, Port, PortBinding, PortMap};
 use gantry_model::Id;
-use gantry_network::Proto;
+use gantry_network::{Endpoint, Proto};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// By network name: what was asked for, and while the container runs what it got.
 pub(crate) fn endpoints(engine: &Engine, record: &Record) -> BTreeMap<String, EndpointSettings> {
     let mut all = record.networks.clone();
-    if !record.state.status.is_live() {
-        return all;
-    }
-    let Some(network) = mode(record).ok().and_then(|mode| mode.network()) else { return all };
-    let Some(settings) = all.get_mut(network.name()) else { return all };
-    settings.network_id = engine.network_id(network);
-    settings.endpoint_id = derived_id(&[&record.id.to_string(), network.name()]);
-    if let Some(endpoint) = &record.endpoint {
-        settings.endpoint_id = endpoint.id.to_string();
-        settings.gateway = endpoint.gateway_v4.map(|ip| ip.to_string()).unwrap_or_default();
-        if let Some((ip, prefix_len)) = endpoint.ipv4 {
-            settings.ip_address = ip.to_string();
-            settings.ip_prefix_len = prefix_len.into();
+    let live = record.state.status.is_live();
+    for (name, settings) in &mut all {
+        let network = engine.networks.named(name);
+        let custom = !matches!(name.as_str(), "bridge" | "host" | "none");
+        settings.dns_names = custom.then(|| dns_names(record, settings));
+        if let Some(network) = network.filter(|_| !record.state.started_at.is_zero()) {
+            settings.network_id = network.id.to_string();
         }
-        settings.mac_address = endpoint.mac.map(|mac| mac.to_string()).unwrap_or_default();
+        if !live {
+            continue;
+        }
+        match record.attached.named(name) {
+            Some(member) => fill(settings, &member.endpoint),
+            None => settings.endpoint_id = derived_id(&[&record.id.to_string(), name]),
+        }
     }
     all
 }
 
+fn fill(settings: &mut EndpointSettings, endpoint: &Endpoint) {
+    let text = |address: Option<IpAddr>| address.map(|ip| ip.to_string()).unwrap_or_default();
+    settings.endpoint_id = endpoint.id.to_string();
+    settings.gateway = text(endpoint.gateway_v4.map(Into::into));
+    settings.ipv6_gateway = text(endpoint.gateway_v6.map(Into::into));
+    if let Some((ip, len)) = endpoint.ipv4 {
+        (settings.ip_address, settings.ip_prefix_len) = (ip.to_string(), len.into());
+    }
+    if let Some((ip, len)) = endpoint.ipv6 {
+        (settings.global_ipv6_address, settings.global_ipv6_prefix_len) = (ip.to_string(), len.into());
+    }
+    settings.mac_address = endpoint.mac.map(|mac| mac.to_string()).unwrap_or_default();
+}
+
+/// The names that a container has on a network of its client's.
+pub(crate) fn dns_names(record: &Record, settings: &EndpointSettings) -> Vec<String> {
+    let mut names = vec![record.name.clone()];
+    names.extend(settings.aliases.iter().flatten().cloned());
+    names.extend([record.id.short(), record.config.hostname.clone()]);
+    let mut seen = BTreeSet::new();
+    names.retain(|name| !name.is_empty() && seen.insert(name.clone()));
+    names
+}
+
+/// The published ports of a container that runs, as far as they lead anywhere.
+fn published(record: &Record) -> Option<impl Iterator<Item = &gantry_network::PortBinding>> {
+    let live = record.state.status.is_live() && !record.attached.members.is_empty();
+    let published = live.then_some(record.attached.published.as_ref());
+    published.map(|ports| {
+        ports.into_iter().flat_map(|ports| ports.bindings.iter().filter(|binding| ports.target(binding).is_some()))
+    })
+}
+
 /// Inspect's ports: every exposed one, with its bindings if it is published; empty unless it runs.
 pub(crate) fn port_map(record: &Record) -> PortMap {
-    let Some(ports) = record.published.as_ref().filter(|_| record.state.status.is_live()) else {
-        return PortMap::new();
-    };
+    let Some(published) = published(record) else { return PortMap::new() };
     let mut map: PortMap = exposed(record).into_iter().map(|(port, proto)| (format!("{port}/{proto}"), None)).collect();
-    for published in &ports.bindings {
-        let key = format!("{}/{}", published.container_port, published.proto);
+    for binding in published {
+        let key = format!("{}/{}", binding.container_port, binding.proto);
         map.entry(key)
             .or_default()
             .get_or_insert_default()
-            .push(PortBinding { host_ip: published.host_ip.to_string(), host_port: published.host_port.to_string() });
+            .push(PortBinding { host_ip: binding.host_ip.to_string(), host_port: binding.host_port.to_string() });
     }
     map
 }
 
 /// The list's ports.
 pub(crate) fn ports(record: &Record) -> Vec<Port> {
-    let Some(ports) = record.published.as_ref().filter(|_| record.state.status.is_live()) else {
-        return Vec::new();
-    };
-    let mut all: Vec<Port> = Vec::new();
-    for published in &ports.bindings {
-        all.push(Port {
-            ip: published.host_ip.to_string(),
-            private_port: published.container_port,
-            public_port: published.host_port,
-            r#type: published.proto.to_string(),
-        });
-    }
+    let Some(published) = published(record) else { return Vec::new() };
+    let mut all: Vec<Port> = published
+        .map(|binding| Port {
+            ip: binding.host_ip.to_string(),
+            private_port: binding.container_port,
+            public_port: binding.host_port,
+            r#type: binding.proto.to_string(),
+        })
+        .collect();
     for (port, proto) in exposed(record) {
         let proto = proto.to_string();
         if !all.iter().any(|have| have.private_port == port && have.r#type == proto) {

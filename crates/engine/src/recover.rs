@@ -11,6 +11,8 @@
 use crate::Engine;
 use crate::container::{Container, Record};
 use crate::engine::CONTAINERS;
+use crate::networks::members::Attached;
+use crate::networks::restore::agreed;
 use crate::restart_policy;
 use crate::shim::{Incoming, ShimLink, ShimReader, supervise};
 use crate::start::RunFile;
@@ -18,7 +20,6 @@ use futures_util::{StreamExt, stream};
 use gantry_image_store::ImageId;
 use gantry_model::digest::Digest;
 use gantry_model::{ContainerStatus, Error, Id, Result, Timestamp};
-use gantry_network::Attachment;
 use gantry_shim_protocol::{Answer, Exit, Phase, RequestBody, Target, transport};
 use std::collections::HashSet;
 use std::path::Path;
@@ -46,6 +47,7 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
     let known: HashSet<String> = records.iter().map(|(key, _)| key.clone()).collect();
     sweep(engine, &known).await;
     let mut live = Vec::new();
+    let mut unfinished = Vec::new();
     let mut found = Vec::new();
     let mut ended = Vec::new();
     let containers: Vec<_> = records.into_iter().map(|(_, record)| Arc::new(Container::new(record))).collect();
@@ -60,7 +62,10 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
     for (container, what) in stream::iter(looks).buffered(LOOKS).collect::<Vec<_>>().await {
         match what {
             Found::Running { link, reader, pid, started_at, run } => {
-                live.extend(adopt(engine, &container, pid, started_at, run.as_ref()));
+                if adopt(engine, &container, pid, started_at, run) {
+                    unfinished.push(container.clone());
+                }
+                live.push(container.read().attached.attachment());
                 container.set_shim(Some(link.clone()));
                 found.push((container, link, reader));
             }
@@ -69,7 +74,8 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
         }
     }
     let network = engine.network.clone();
-    tokio::task::block_in_place(|| network.restore(&[], &live))?;
+    tokio::task::block_in_place(|| network.restore(&engine.networks.specs(), &live))?;
+    engine.finish_memberships(unfinished).await;
     // Not before: what ends now gives its addresses back, which the network must know by then.
     for (container, link, reader) in found {
         let probe = engine.recall_health(&container);
@@ -87,8 +93,7 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
 fn restore_definition(engine: &Engine, container: &Arc<Container>) {
     let (id, name, image) = {
         let mut record = container.write();
-        record.endpoint = None;
-        record.published = None;
+        record.attached = Attached::default();
         (record.id, record.name.clone(), record.image.clone())
     };
     if let Err(e) = engine.containers.reserve_name(&name, id) {
@@ -202,19 +207,13 @@ async fn end_shim(link: &ShimLink, reader: &mut ShimReader) {
     }
 }
 
-/// Takes over a running container; returns its network attachment.
-fn adopt(
-    engine: &Engine,
-    container: &Container,
-    pid: u32,
-    started_at: i64,
-    run: Option<&RunFile>,
-) -> Option<Attachment> {
-    let attachment = {
+/// Takes over a running container; whether its namespace may have other networks than its record.
+fn adopt(engine: &Engine, container: &Container, pid: u32, started_at: i64, run: Option<RunFile>) -> bool {
+    let differs = {
         let mut record = container.write();
-        record.endpoint = run.and_then(|r| r.endpoint.clone());
-        record.published = run.and_then(|r| r.published.clone());
+        let mut differs = false;
         if let Some(run) = run {
+            (record.attached, differs) = agreed(engine, &record, run.attached);
             record.state.restart_count = run.restart_count;
         }
         let paused = record.state.status == ContainerStatus::Paused;
@@ -229,11 +228,11 @@ fn adopt(
         record.state.pid_start_time = crate::procfs::start_time(pid).unwrap_or(0);
         record.state.started_at = Timestamp::from_unix_nanos(started_at.into());
         record.state.error.clear();
-        record.endpoint.clone().map(|e| Attachment { endpoints: vec![e], published: record.published.clone() })
+        differs
     };
     container.progress.send_modify(|p| p.live = true);
     engine.store_lazily(container, || ());
-    attachment
+    differs
 }
 
 /// Makes an end known that happened meanwhile, or resumes a restart that was pending.

@@ -3,6 +3,7 @@
 use crate::Engine;
 use crate::container::Container;
 use crate::health;
+use crate::networks::members::Attached;
 use crate::restart_policy::{self, Decision};
 use crate::shim::Launch;
 use gantry_model::{ContainerStatus, Error, Timestamp};
@@ -18,11 +19,12 @@ impl Engine {
     pub(crate) async fn run_ended(self: &Arc<Self>, container: &Arc<Container>, exit: Exit) {
         container.set_shim(None);
         container.monitor.stop();
-        self.release_endpoint(container).await;
+        let attached = container.read().attached.clone();
+        self.leave_networks_of(attached.clone()).await;
         let decision = record_exit(container, &exit);
         self.execs.container_ended(container.id);
         self.container_event(container, "die", &[("exitCode", &exit.code.to_string())]);
-        self.network_event(container, "disconnect");
+        self.membership_events(container, &attached, "disconnect");
         self.volume_mount_events(container, false);
         let run = container.current_run();
         let cleaner = (self.clone(), container.clone());
@@ -46,8 +48,8 @@ impl Engine {
     pub(crate) async fn run_failed(self: &Arc<Self>, container: &Arc<Container>, launch: Option<Launch>, error: Error) {
         container.set_shim(None);
         container.take_waiting_clients();
-        if let Some(endpoint) = launch.as_ref().and_then(|l| l.endpoint.clone()) {
-            self.release_network(endpoint).await;
+        if let Some(launch) = &launch {
+            self.leave_networks_of(launch.attached.clone()).await;
         }
         self.reap_lost_run(container).await;
         record_start_failure(container, &error);
@@ -78,19 +80,6 @@ impl Engine {
         Exit { code: UNKNOWN_EXIT, oom_killed: false, finished_at: now as i64, started_at: started_at as i64 }
     }
 
-    async fn release_endpoint(&self, container: &Container) {
-        let endpoint = container.read().endpoint.clone();
-        if let Some(endpoint) = endpoint {
-            self.release_network(endpoint).await;
-        }
-    }
-
-    /// Gives addresses, ports, links and rules back; what fails is logged, for nobody can act on it.
-    pub(crate) async fn release_network(&self, endpoint: gantry_network::Endpoint) {
-        let engine = self.arc();
-        drop(tokio::task::spawn_blocking(move || engine.give_network_back(&endpoint)).await);
-    }
-
     /// Removes the run's files below the exec-root, unless a newer run owns them by now.
     pub(crate) fn clear_run(&self, container: &Container, run: u64) {
         let current = container.run.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,8 +98,7 @@ impl Engine {
 fn record_exit(container: &Container, exit: &Exit) -> Decision {
     let mut record = container.write();
     let decision = restart_policy::decide(container, &record, exit);
-    record.endpoint = None;
-    record.published = None;
+    record.attached = Attached::default();
     health::cease(&mut record);
     let state = &mut record.state;
     match decision {
@@ -133,8 +121,7 @@ fn record_exit(container: &Container, exit: &Exit) -> Decision {
 /// `translateContainerdStartErr`.
 pub(crate) fn record_start_failure(container: &Container, error: &Error) {
     let mut record = container.write();
-    record.endpoint = None;
-    record.published = None;
+    record.attached = Attached::default();
     let state = &mut record.state;
     if state.status == ContainerStatus::Restarting {
         state.status = ContainerStatus::Exited;

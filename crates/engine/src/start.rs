@@ -9,19 +9,20 @@
 use crate::Engine;
 use crate::container::Container;
 use crate::links;
+use crate::networks::members::Attached;
 use crate::plan;
 use crate::restart_policy;
 use crate::run_end::record_start_failure;
 use crate::shim::{Launch, ShimLink, ShimReader, supervise};
 use gantry_model::error::Context;
 use gantry_model::{ContainerStatus, Error, Result};
-use gantry_network::{Endpoint, Gateways, Published};
 use gantry_runtime::spawn;
 use gantry_shim_protocol::transport;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use tokio::sync::oneshot;
 
@@ -29,20 +30,27 @@ use tokio::sync::oneshot;
 /// exec-root (a tmpfs) before the shim is spawned.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RunFile {
-    /// The container's network attachment.
-    pub(crate) endpoint: Option<Endpoint>,
-    /// The container's published ports.
-    pub(crate) published: Option<Published>,
+    /// The container's places on networks.
+    pub(crate) attached: Attached,
     /// Restarts so far.
     pub(crate) restart_count: u32,
+}
+
+impl RunFile {
+    /// Whoever reads it sees the old one or the new.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_vec(self).map_err(|e| Error::internal(e.to_string()))?;
+        let new = path.with_extension("new");
+        fs::write(&new, text).context(new.display())?;
+        fs::rename(&new, path).context(path.display())
+    }
 }
 
 /// A run whose shim is there.
 struct Prepared {
     link: Arc<ShimLink>,
     reader: ShimReader,
-    endpoint: Option<Endpoint>,
-    published: Option<Published>,
+    attached: Attached,
 }
 
 impl Engine {
@@ -91,17 +99,21 @@ impl Engine {
     /// Starts a run; the verbs lock is held and the state allows it.
     pub(crate) async fn start_run(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
         container.settled().await;
+        if self.rejoin_own_network(container) {
+            // What a run's file says of networks counts only as far as the record agrees.
+            self.store(container).await?;
+        }
         let (engine, target) = (self.clone(), container.clone());
         let prepared = tokio::task::spawn_blocking(move || engine.prepare_run(&target))
             .await
             .map_err(|e| Error::internal(format!("the engine failed: {e}")))?;
-        let Prepared { link, reader, endpoint, published } = match prepared {
+        let Prepared { link, reader, attached } = match prepared {
             Ok(prepared) => prepared,
             Err(e) => return Err(self.give_up(container, e)),
         };
         container.set_shim(Some(link.clone()));
         let (outcome, started) = oneshot::channel();
-        let launch = Launch { outcome, endpoint, published };
+        let launch = Launch { outcome, attached };
         tokio::spawn(supervise(self.clone(), container.clone(), link, reader, Some(launch)));
         started.await.map_err(|_| Error::internal("the supervising task ended early"))?
     }
@@ -119,53 +131,14 @@ impl Engine {
     fn prepare_run(&self, container: &Container) -> Result<Prepared> {
         let record = container.read().clone();
         let links = links::for_start(self, &record)?;
-        let (endpoint, published, holders) = match plan::network::mode(&record)? {
-            plan::network::NetworkMode::Bridge => {
-                let (endpoint, publication) = self.reserve_network(&record).map_err(|e| {
-                    let id = &record.id;
-                    e.context(format!(
-                        "driver failed programming external connectivity on endpoint {} ({id})",
-                        record.name
-                    ))
-                })?;
-                (Some(endpoint), Some(publication.published), publication.holders)
-            }
-            _ => (None, None, Vec::new()),
-        };
-        let spawned = self.spawn_run(container, &record, &links, (endpoint.as_ref(), published.as_ref()), holders);
+        let (attached, holders) = self.reserve_networks(&record)?;
+        let spawned = self.spawn_run(container, &record, &links, &attached, holders);
         if spawned.is_err() {
-            if let Some(endpoint) = &endpoint {
-                self.give_network_back(endpoint);
-            }
+            self.leave_networks(&attached);
             self.clear_run(container, container.current_run());
         }
         let (link, reader) = spawned?;
-        Ok(Prepared { link, reader, endpoint, published })
-    }
-
-    /// A place on the default bridge, and the ports.
-    fn reserve_network(&self, record: &crate::container::Record) -> Result<(Endpoint, gantry_network::Publication)> {
-        let default = self.networks.default_bridge();
-        let endpoint = self.network.allocate(&plan::network::endpoint_request(record, default)?)?;
-        let gateways = Gateways::first_of([&endpoint]);
-        let publication = plan::network::port_requests(record)
-            .and_then(|ports| Ok(self.network.reserve_ports(record.id, gateways, &ports)?));
-        match publication {
-            Ok(publication) => Ok((endpoint, publication)),
-            Err(e) => {
-                self.give_network_back(&endpoint);
-                Err(e)
-            }
-        }
-    }
-
-    /// Gives a place and its ports back; what fails is logged, for nobody can act on it.
-    pub(crate) fn give_network_back(&self, endpoint: &Endpoint) {
-        for outcome in [self.network.close_ports(&endpoint.container), self.network.release(endpoint)] {
-            if let Err(e) = outcome {
-                tracing::warn!("container {}: {e}", endpoint.container);
-            }
-        }
+        Ok(Prepared { link, reader, attached })
     }
 
     fn spawn_run(
@@ -173,22 +146,18 @@ impl Engine {
         container: &Container,
         record: &crate::container::Record,
         links: &[links::Live],
-        (endpoint, published): (Option<&Endpoint>, Option<&Published>),
+        attached: &Attached,
         holders: Vec<OwnedFd>,
     ) -> Result<(Arc<ShimLink>, ShimReader)> {
         let dirs = self.dirs(&container.id);
         self.fresh_run_dir(container)?;
         let restart_count = record.state.restart_count;
-        let run = RunFile { endpoint: endpoint.cloned(), published: published.cloned(), restart_count };
-        let run = serde_json::to_vec(&run).map_err(|e| Error::internal(e.to_string()))?;
-        fs::write(dirs.run_file(), run).context(dirs.run_file().display())?;
-        plan::files::write(self, record, endpoint, links)?;
-        let mut prepared = plan::build(self, record, &plan::StartContext { endpoint: endpoint.cloned() })?;
+        RunFile { attached: attached.clone(), restart_count }.write(&dirs.run_file())?;
+        plan::files::write(self, record, attached, links)?;
+        let prepared = plan::build(self, record)?;
         for warning in &prepared.warnings {
             tracing::warn!("container {}: {warning}", container.id);
         }
-        // The shim always waits for our word: clients that attached before the start must be connected first.
-        prepared.plan.wait_for_network = true;
         let held = self.start_log_driver(record)?.into_iter().flatten().chain(holders).collect();
         let listener = transport::listen(&dirs.socket()).context("shim socket")?;
         // Connected before there is a shim: once it runs nothing may fail that would leave it to itself.

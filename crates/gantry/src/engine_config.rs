@@ -86,6 +86,7 @@ pub(crate) fn build(
         shim,
         program,
         network: network(settings, &roots.instance)?,
+        network_options: settings.default_network_opts.clone(),
         cgroup_parent: settings.cgroup_parent.clone().filter(|parent| !parent.is_empty()),
         log_driver: settings.log_driver.clone().unwrap_or_else(|| "json-file".to_owned()),
         log_opts: settings.log_opts.clone().into_iter().collect(),

@@ -59,6 +59,7 @@ pub(crate) struct Settings {
     pub fixed_cidr_v6: Option<String>,
     pub default_gateway_v6: Option<String>,
     pub default_address_pools: Vec<Pool>,
+    pub default_network_opts: BTreeMap<String, BTreeMap<String, String>>,
     pub dns: Vec<String>,
     pub dns_opts: Vec<String>,
     pub dns_search: Vec<String>,

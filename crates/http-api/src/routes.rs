@@ -82,7 +82,12 @@ pub(crate) static ROUTES: &[Route] = routes![
     DELETE 24 "/volumes/{}" => volume::remove,
 
     GET 24 "/networks" => network::list,
+    POST 24 "/networks/create" => network::create,
+    POST 25 "/networks/prune" => network::prune,
     GET 24 "/networks/{}" => network::inspect,
+    DELETE 24 "/networks/{}" => network::remove,
+    POST 24 "/networks/{}/connect" => network::connect,
+    POST 24 "/networks/{}/disconnect" => network::disconnect,
 ];
 
 #[cfg(test)]

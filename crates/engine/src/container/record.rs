@@ -1,9 +1,9 @@
 //! What the engine knows of a container and keeps on disk.
 
 use crate::links::Link;
+use crate::networks::members::Attached;
 use gantry_api_types::{ContainerConfig, EndpointSettings, Health, HostConfig, MountPoint};
 use gantry_model::{ContainerStatus, Id, Timestamp};
-use gantry_network::{Endpoint, Published};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,12 +42,9 @@ pub struct Record {
     pub links: Vec<Link>,
     /// The state.
     pub state: State,
-    /// The attachment to the default bridge while it lives. Not kept here: its run's file has it.
+    /// Its places on networks while it lives. Not kept here: its run's file has them.
     #[serde(skip)]
-    pub endpoint: Option<Endpoint>,
-    /// Its published ports while it lives.
-    #[serde(skip)]
-    pub published: Option<Published>,
+    pub(crate) attached: Attached,
 }
 
 /// The part of a [`Record`] that changes as the container lives.

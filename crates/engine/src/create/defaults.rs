@@ -2,8 +2,10 @@
 
 use crate::Engine;
 use crate::info::RUNTIME;
+use crate::networks::endpoints;
+use crate::plan::logs;
+use crate::plan::network::{self, NetworkMode};
 use crate::plan::security::{MASKED_PATHS, READONLY_PATHS};
-use crate::plan::{logs, network};
 use gantry_api_types::{ContainerConfig, EndpointSettings, HostConfig, NetworkingConfig};
 use gantry_model::{Error, Id, Result};
 use std::collections::BTreeMap;
@@ -54,65 +56,41 @@ pub(super) fn config(config: &mut ContainerConfig, host: &HostConfig, id: Id) {
     }
 }
 
-/// The networks a container joins: the one of its mode, with what the client asks of it.
+/// The networks a container joins: those that the client asked for, or that of its mode. By name; one that does not
+/// exist is found out at the start, as in Docker.
 pub(super) fn networks(
+    engine: &Engine,
     host: &HostConfig,
     config: &ContainerConfig,
     asked: NetworkingConfig,
 ) -> Result<BTreeMap<String, EndpointSettings>> {
-    let mut asked = asked.endpoints_config.unwrap_or_default();
-    if asked.len() > 1 {
-        let names: Vec<&str> = asked.keys().map(String::as_str).collect();
-        return Err(Error::invalid(format!(
-            "Container cannot be connected to network endpoints: {}",
-            names.join(", ")
-        )));
-    }
-    if host.network_mode.starts_with("container:") || config.network_disabled {
+    let asked = asked.endpoints_config.unwrap_or_default();
+    let mode = network::parse_mode(&host.network_mode);
+    let Some(own) = mode.network().filter(|_| !config.network_disabled) else {
         return Ok(BTreeMap::new());
-    }
-    // A network that does not exist is found out at the start, as in Docker.
-    let name = match network::parse_mode(&host.network_mode).ok().and_then(|mode| mode.network()) {
-        Some(network) => network.name().to_owned(),
-        None => host.network_mode.clone(),
     };
-    let settings = match name.as_str() {
-        "bridge" => asked.remove("bridge").or_else(|| asked.remove("default")),
-        name => asked.remove(name),
-    };
-    let settings = settings.flatten().unwrap_or_default();
-    for kept in asked.into_keys() {
-        // Docker joins the network and ignores the mode's; here only the predefined ones exist.
-        network::parse_mode(&kept)?;
+    let mut all = BTreeMap::new();
+    for (name, settings) in asked {
+        let settings = endpoints::asked(settings.unwrap_or_default());
+        let name = engine.network_name(if name == "default" { "bridge" } else { &name });
+        match engine.networks.named(&name) {
+            Some(network) => endpoints::check_on(&network, &settings)
+                .map_err(|e| e.context(format!("invalid config for network {name}")))?,
+            None => endpoints::check(&settings)?,
+        }
+        all.insert(name, settings);
     }
-    if !settings.mac_address.is_empty() {
-        settings
-            .mac_address
-            .parse::<gantry_network::MacAddr>()
-            .map_err(|_| Error::invalid(format!("invalid MAC address: {}", settings.mac_address)))?;
+    let own = engine.network_name(own);
+    let plain = |name: &String| name == "host" || name == "none";
+    if let (Some(name), NetworkMode::Host | NetworkMode::None) = (all.keys().find(|name| **name != own), &mode) {
+        return Err(Error::invalid(format!("conflicting options: network {name} and the network mode {own}")));
     }
-    Ok([(name, settings)].into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks_follow_the_mode() {
-        let of = |mode: &str, asked: &[&str]| {
-            let host = HostConfig { network_mode: mode.into(), ..HostConfig::default() };
-            let endpoints = asked.iter().map(|name| ((*name).to_owned(), None)).collect();
-            let asked = NetworkingConfig { endpoints_config: Some(endpoints) };
-            networks(&host, &ContainerConfig::default(), asked)
-        };
-        assert_eq!(of("default", &[]).unwrap().into_keys().collect::<Vec<_>>(), ["bridge"]);
-        assert_eq!(of("none", &[]).unwrap().into_keys().collect::<Vec<_>>(), ["none"]);
-        assert!(of("container:x", &[]).unwrap().is_empty());
-        assert_eq!(
-            of("bridge", &["a", "b"]).unwrap_err().to_string(),
-            "Container cannot be connected to network endpoints: a, b"
-        );
-        assert_eq!(of("bridge", &["nope"]).unwrap_err().to_string(), "network nope not found");
+    if all.keys().any(plain) && all.len() > 1 {
+        return Err(Error::invalid(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+        ));
     }
+    // With `--network a` clients send settings for `a` alone; whoever asks for others beside the mode's gets all.
+    all.entry(own).or_default();
+    Ok(all)
 }

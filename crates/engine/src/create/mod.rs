@@ -18,6 +18,7 @@ use crate::Engine;
 use crate::container::{Container, Dirs, Record, State};
 use crate::engine::CONTAINERS;
 use crate::links;
+use crate::networks::members::Attached;
 use crate::plan;
 use gantry_api_types::{ContainerConfig, ContainerCreateRequest, ContainerCreateResponse, HostConfig};
 use gantry_image_store::Image;
@@ -116,7 +117,7 @@ impl Engine {
         defaults::config(&mut config, &host, id);
         let links = links::resolve(self, &host)?;
         host.links = None;
-        let networks = defaults::networks(&host, &config, networking_config)?;
+        let networks = defaults::networks(self, &host, &config, networking_config)?;
         note_ignored(&host, &mut warnings);
         plan::seccomp::check(self, &host)?;
         let wanted = mounts::resolve(self, &config, &host)?;
@@ -139,8 +140,7 @@ impl Engine {
             networks,
             links,
             state: State::created(),
-            endpoint: None,
-            published: None,
+            attached: Attached::default(),
         };
         warnings.extend(plan::host_warnings(self, &record)?);
         Ok(Draft { record, volumes, warnings, dirs })

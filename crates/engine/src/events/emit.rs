@@ -3,6 +3,7 @@
 use super::Kind;
 use crate::Engine;
 use crate::container::{Container, Record};
+use crate::networks::Network;
 use gantry_api_types::MountPoint;
 use std::collections::BTreeMap;
 
@@ -33,16 +34,11 @@ impl Engine {
         self.events.publish(Kind::Volume, action, name, attributes(&[("driver", gantry_volumes::VOLUME_DRIVER)]));
     }
 
-    /// `connect` or `disconnect` of a container and its network.
-    pub(crate) fn network_event(&self, container: &Container, action: &str) {
-        let (id, network) = {
-            let record = container.read();
-            let Ok(mode) = crate::plan::network::mode(&record) else { return };
-            let Some(network) = mode.network() else { return };
-            (record.id.to_string(), network)
-        };
-        let extra = [("container", id.as_str()), ("name", network.name()), ("type", network.driver())];
-        self.events.publish(Kind::Network, action, &self.network_id(network), attributes(&extra));
+    /// `create` or `destroy` of a network, `connect` or `disconnect` of a container.
+    pub(crate) fn network_event(&self, network: &Network, action: &str, container: Option<&str>) {
+        let mut attributes = attributes(&[("name", network.name.as_str()), ("type", network.driver.as_str())]);
+        attributes.extend(container.map(|id| ("container".to_owned(), id.to_owned())));
+        self.events.publish(Kind::Network, action, &network.id.to_string(), attributes);
     }
 
     /// The engine's own event.
@@ -56,6 +52,7 @@ impl Engine {
         let kind = match kind {
             "volume" => Kind::Volume,
             "image" => Kind::Image,
+            "network" => Kind::Network,
             _ => Kind::Container,
         };
         self.events.publish(kind, "prune", "", attributes(&[("reclaimed", &reclaimed.to_string())]));

@@ -22,9 +22,38 @@ pub(super) fn line(link: &Live) -> String {
     line
 }
 
-/// Gives the lines whose first name is `alias` another address, or removes them. In place, for the container has the file
-/// itself mounted.
+/// Gives the lines whose first name is `alias` another address, or removes them.
 pub(super) fn change(path: &Path, alias: &str, address: Option<Ipv4Addr>) -> io::Result<()> {
+    edit(path, |text| changed(text, alias, address))
+}
+
+/// Adds lines.
+pub(crate) fn append(path: &Path, lines: &str) -> io::Result<()> {
+    edit(path, |text| {
+        let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        format!("{text}{end}{lines}")
+    })
+}
+
+/// Removes each of the lines once, if it is there.
+pub(crate) fn remove(path: &Path, lines: &str) -> io::Result<()> {
+    edit(path, |text| without(text, lines))
+}
+
+fn without(text: &str, lines: &str) -> String {
+    let mut gone: Vec<&str> = lines.lines().collect();
+    let stays = |line: &&str| match gone.iter().position(|gone| *gone == line.trim_end_matches('\n')) {
+        Some(at) => {
+            gone.remove(at);
+            false
+        }
+        None => true,
+    };
+    text.split_inclusive('\n').filter(stays).collect()
+}
+
+/// In place, for the container has the file itself mounted.
+fn edit(path: &Path, change: impl FnOnce(&str) -> String) -> io::Result<()> {
     // The daemon's own file below its data-root; whoever can put a link there is root anyway.
     let mut file = fs::OpenOptions::new()
         .read(true)
@@ -33,7 +62,7 @@ pub(super) fn change(path: &Path, alias: &str, address: Option<Ipv4Addr>) -> io:
         .open(path)?;
     let mut text = String::new();
     Read::by_ref(&mut file).take(MOST).read_to_string(&mut text)?;
-    let new = changed(&text, alias, address);
+    let new = change(&text);
     if new != text {
         file.rewind()?;
         file.set_len(0)?;
@@ -59,7 +88,7 @@ fn changed(text: &str, alias: &str, address: Option<Ipv4Addr>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::changed;
+    use super::{changed, without};
     use std::net::Ipv4Addr;
 
     #[test]
@@ -70,5 +99,11 @@ mod tests {
         assert_eq!(changed(text, "db", None), "127.0.0.1\tlocalhost\n172.17.0.3\tme db\n");
         assert_eq!(changed("172.17.0.2\tdb", "db", new), "172.17.0.9\tdb");
         assert_eq!(changed("", "db", new), "");
+    }
+
+    #[test]
+    fn lines_go_once() {
+        assert_eq!(without("a\nb\na\n", "a\n"), "b\na\n");
+        assert_eq!(without("a\nb", "b\nc\n"), "a\n");
     }
 }

@@ -6,6 +6,8 @@
 mod env;
 mod hosts;
 
+pub(crate) use hosts::{append as append_host_lines, remove as remove_host_lines};
+
 use crate::Engine;
 use crate::container::{Container, Record};
 use crate::plan::network::{self, NetworkMode};
@@ -48,7 +50,7 @@ impl Live {
 }
 
 /// Splits what a client wrote: `name`, `name:alias`, or as inspect shows it, `/name:/parent/alias`.
-fn parse(text: &str) -> Result<(&str, &str)> {
+pub(crate) fn parse(text: &str) -> Result<(&str, &str)> {
     if text.is_empty() {
         return Err(Error::invalid("empty string specified for links"));
     }
@@ -91,7 +93,7 @@ fn target(engine: &Engine, name: &str) -> Result<Arc<Container>> {
     let mut found = find(name)?;
     // Names change hands, so that such a chain may be a ring by now.
     for _ in 0..LONGEST_CHAIN {
-        let Ok(NetworkMode::Container(next)) = network::parse_mode(&found.read().host_config.network_mode) else {
+        let NetworkMode::Container(next) = network::parse_mode(&found.read().host_config.network_mode) else {
             break;
         };
         found = find(&next)?;
@@ -108,7 +110,7 @@ pub(crate) const WITH_HOST_NETWORK: &str =
 
 /// The links of a container that is about to start; all of their targets must run.
 pub(crate) fn for_start(engine: &Engine, record: &Record) -> Result<Vec<Live>> {
-    if record.links.is_empty() || network::mode(record)? != NetworkMode::Bridge {
+    if record.links.is_empty() || network::mode(record) != NetworkMode::Bridge {
         return Ok(Vec::new());
     }
     let mut all = Vec::new();
@@ -117,7 +119,7 @@ pub(crate) fn for_start(engine: &Engine, record: &Record) -> Result<Vec<Live>> {
         let Some(target) = engine.containers.get(&link.target) else { continue };
         let (running, endpoint, name) = {
             let record = target.read();
-            (record.state.status.is_live(), record.endpoint.clone(), record.name.clone())
+            (record.state.status.is_live(), record.attached.bridge().cloned(), record.name.clone())
         };
         if !running {
             let (parent, alias) = (&record.name, &link.alias);
@@ -139,7 +141,7 @@ pub(crate) fn for_start(engine: &Engine, record: &Record) -> Result<Vec<Live>> {
 pub(crate) fn variables(engine: &Engine, record: &Record) -> Vec<String> {
     let live = record.links.iter().filter_map(|link| {
         let target = engine.containers.get(&link.target)?;
-        let endpoint = target.read().endpoint.clone()?;
+        let endpoint = target.read().attached.bridge().cloned()?;
         Some(Live { alias: link.alias.clone(), target, endpoint })
     });
     live.flat_map(|link| env::of_link(&record.name, &link)).collect()
@@ -188,7 +190,7 @@ impl Engine {
 
     /// A container has started: those that run and have a link to it learn its address.
     pub(crate) fn tell_linked(&self, container: &Container) {
-        let Some(endpoint) = container.read().endpoint.clone() else { return };
+        let Some(endpoint) = container.read().attached.bridge().cloned() else { return };
         for parent in self.containers.all() {
             let aliases: Vec<String> = {
                 let record = parent.read();

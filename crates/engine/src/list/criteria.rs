@@ -3,10 +3,10 @@
 
 use crate::container::Record;
 use crate::filters::Filters;
+use crate::text_filter::Pattern;
 use crate::{Engine, health, network_view};
 use gantry_model::{Error, Result, Timestamp};
 use gantry_network::Proto;
-use regex_lite::Regex;
 use std::collections::{BTreeSet, HashSet};
 
 const KNOWN: &[&str] = &[
@@ -43,22 +43,6 @@ pub(super) struct Criteria<'f> {
     expose: BTreeSet<(u16, Proto)>,
     /// A filter that no container of this engine can satisfy.
     nothing: bool,
-}
-
-/// A text that is compared, and as in Docker is a regular expression too.
-struct Pattern {
-    text: String,
-    regex: Option<Regex>,
-}
-
-impl Pattern {
-    fn all(filters: &Filters, key: &str) -> Vec<Self> {
-        filters.get(key).map(|text| Self { text: text.to_owned(), regex: Regex::new(text).ok() }).collect()
-    }
-
-    fn matches(&self, text: &str) -> bool {
-        self.text == text || self.regex.as_ref().is_some_and(|regex| regex.is_match(text))
-    }
 }
 
 impl<'f> Criteria<'f> {
@@ -147,7 +131,7 @@ impl<'f> Criteria<'f> {
         if self.publish.is_empty() && self.expose.is_empty() {
             return true;
         }
-        let published = record.published.iter().flat_map(|published| &published.bindings);
+        let published = record.attached.published.iter().flat_map(|published| &published.bindings);
         published.into_iter().any(|p| self.publish.contains(&(p.host_port, p.proto)))
             || (super::status::is_running(&record.state)
                 && network_view::exposed(record).iter().any(|port| self.expose.contains(port)))
@@ -202,13 +186,6 @@ mod tests {
 
     fn filters(key: &str, values: &[&str]) -> Filters {
         Filters([(key.to_owned(), values.iter().map(|v| (*v).to_owned()).collect())].into())
-    }
-
-    #[test]
-    fn names_are_compared_and_matched() {
-        let matches = |pattern: &str, name: &str| Pattern::all(&filters("name", &[pattern]), "name")[0].matches(name);
-        assert!(matches("web", "my-web-1") && matches("^/web$", "/web") && matches("a[", "a["));
-        assert!(!matches("^web$", "my-web") && !matches("a[", "ab"));
     }
 
     #[test]

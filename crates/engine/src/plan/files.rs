@@ -1,14 +1,15 @@
 //! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`, written anew at every start.
 
-use super::network::{self, NetworkMode};
+use super::network::{self, NetworkMode, Predefined};
 use crate::Engine;
 use crate::container::Record;
 use crate::links::{self, Live};
+use crate::networks::members::{Attached, Member};
 use gantry_model::Result;
 use gantry_model::error::Context;
-use gantry_network::Endpoint;
 use std::fmt::Write;
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -25,20 +26,50 @@ const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 /// Docker's servers for a host whose own cannot be reached from a container.
 const FALLBACK: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 
+/// The name server of containers on networks that clients have made; it answers inside their network namespaces.
+const OWN_SERVER: &str = "127.0.0.11";
+
 /// Writes the files below the container's data directory. A container that shares another one's
 /// network uses that one's files.
-pub(crate) fn write(engine: &Engine, record: &Record, endpoint: Option<&Endpoint>, links: &[Live]) -> Result<()> {
-    let mode = network::mode(record)?;
+pub(crate) fn write(engine: &Engine, record: &Record, attached: &Attached, links: &[Live]) -> Result<()> {
+    let mode = network::mode(record);
     if matches!(mode, NetworkMode::Container(_)) {
         return Ok(());
     }
     let dirs = engine.dirs(&record.id);
     let host = mode == NetworkMode::Host;
     put(&dirs.hostname(), &format!("{}\n", record.config.hostname))?;
-    let gateway =
-        engine.network.default_bridge().and_then(|b| b.subnets.iter().find_map(|s| s.gateway)).map(|g| g.to_string());
-    put(&dirs.hosts(), &hosts(record, endpoint, host, gateway.as_deref(), links))?;
-    put(&dirs.resolv_conf(), &resolv_conf(&Resolver::of(engine, record), host))
+    let gateway = host_gateway(engine);
+    put(&dirs.hosts(), &hosts(record, attached, host, gateway.as_deref(), links))?;
+    let source = if needs_names(attached) { Source::OwnServer } else { Source::of(host) };
+    put(&dirs.resolv_conf(), &resolv_conf(&Resolver::of(engine, record), source))
+}
+
+/// A running container has joined a network: it learns its address there, and asks our name server from now on if the
+/// network is one of names.
+pub(crate) fn member_joined(engine: &Engine, record: &Record, attached: &Attached, member: &Member) -> Result<()> {
+    let dirs = engine.dirs(&record.id);
+    crate::links::append_host_lines(&dirs.hosts(), &own_lines(record, member)).context(dirs.hosts().display())?;
+    if needs_names(attached) && !needs_names(&record.attached) {
+        put(&dirs.resolv_conf(), &resolv_conf(&Resolver::of(engine, record), Source::OwnServer))?;
+    }
+    Ok(())
+}
+
+/// A running container has left a network. Its name server stays: whoever has read the file goes on asking it.
+pub(crate) fn member_left(engine: &Engine, record: &Record, member: &Member) -> Result<()> {
+    let hosts = engine.dirs(&record.id).hosts();
+    crate::links::remove_host_lines(&hosts, &own_lines(record, member)).context(hosts.display())
+}
+
+/// Whether one of the networks has names.
+pub(crate) fn needs_names(attached: &Attached) -> bool {
+    attached.members.iter().any(|member| member.name != Predefined::Bridge.name())
+}
+
+fn host_gateway(engine: &Engine) -> Option<String> {
+    let bridge = engine.network.default_bridge()?;
+    bridge.subnets.iter().filter(|s| s.subnet.is_ipv4()).find_map(|s| s.gateway).map(|ip| ip.to_string())
 }
 
 /// In place: a running container has the file itself mounted, not its name.
@@ -56,7 +87,7 @@ fn put(path: &Path, text: &str) -> Result<()> {
     file.set_permissions(fs::Permissions::from_mode(0o644)).context(path.display())
 }
 
-fn hosts(record: &Record, endpoint: Option<&Endpoint>, host: bool, gateway: Option<&str>, links: &[Live]) -> String {
+fn hosts(record: &Record, attached: &Attached, host: bool, gateway: Option<&str>, links: &[Live]) -> String {
     let mut text = match fs::read_to_string("/etc/hosts") {
         Ok(text) if host => text,
         _ => HOSTS.to_owned(),
@@ -71,12 +102,20 @@ fn hosts(record: &Record, endpoint: Option<&Endpoint>, host: bool, gateway: Opti
         let _ = writeln!(text, "{}\t{name}", address.trim_matches(['[', ']']));
     }
     text.push_str(&links::host_lines(links));
-    for address in endpoint.into_iter().flat_map(|e| [e.ipv4.map(|a| a.0.into()), e.ipv6.map(|a| a.0.into())]).flatten()
-    {
-        let address: std::net::IpAddr = address;
-        let _ = writeln!(text, "{address}\t{}", host_names(record));
+    for member in &attached.members {
+        text.push_str(&own_lines(record, member));
     }
     text
+}
+
+/// The container's own name at its addresses on a network.
+fn own_lines(record: &Record, member: &Member) -> String {
+    let addresses = [member.endpoint.ipv4.map(|a| IpAddr::V4(a.0)), member.endpoint.ipv6.map(|a| IpAddr::V6(a.0))];
+    let names = host_names(record);
+    addresses.into_iter().flatten().fold(String::new(), |mut text, ip| {
+        let _ = writeln!(text, "{ip}\t{names}");
+        text
+    })
 }
 
 /// The full name first, then its first part.
@@ -114,24 +153,50 @@ impl Resolver {
     }
 }
 
-fn resolv_conf(wanted: &Resolver, host: bool) -> String {
-    let mut text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    // The stub on 127.0.0.53 cannot be reached from another network namespace.
-    let servers = words(&text, "nameserver");
-    if !host && servers.len() == 1 && servers[0] == "127.0.0.53" {
-        text = fs::read_to_string(RESOLVED).unwrap_or(text);
-    }
-    build_resolv_conf(&text, wanted, host)
+/// Whose questions go where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// In the host's network namespace: to whom the host asks.
+    Host,
+    /// To the host's servers that can be reached from elsewhere.
+    Reachable,
+    /// To ours.
+    OwnServer,
 }
 
-fn build_resolv_conf(text: &str, wanted: &Resolver, host: bool) -> String {
+impl Source {
+    const fn of(host: bool) -> Self {
+        if host { Self::Host } else { Self::Reachable }
+    }
+}
+
+fn resolv_conf(wanted: &Resolver, source: Source) -> String {
+    let text = match source {
+        Source::Host => fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+        Source::Reachable | Source::OwnServer => host_resolv_conf(),
+    };
+    build_resolv_conf(&text, wanted, source)
+}
+
+/// The host's file with the true servers.
+fn host_resolv_conf() -> String {
+    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    // The stub on 127.0.0.53 cannot be reached from another network namespace.
+    let servers = words(&text, "nameserver");
+    if servers.len() == 1 && servers[0] == "127.0.0.53" { fs::read_to_string(RESOLVED).unwrap_or(text) } else { text }
+}
+
+fn build_resolv_conf(text: &str, wanted: &Resolver, source: Source) -> String {
     let Resolver { servers, search, options } = wanted;
+    let host = source == Source::Host;
     if host && servers.is_empty() && search.is_empty() && options.is_empty() {
         return text.to_owned();
     }
     let choose = |own: &[String], key: &str| if own.is_empty() { words(text, key) } else { own.to_vec() };
     let mut servers = choose(servers, "nameserver");
-    if wanted.servers.is_empty() && !host {
+    if source == Source::OwnServer {
+        servers = vec![OWN_SERVER.to_owned()];
+    } else if wanted.servers.is_empty() && !host {
         servers.retain(|s| !is_loopback(s));
         if servers.is_empty() {
             servers = FALLBACK.map(str::to_owned).into();
@@ -145,7 +210,11 @@ fn build_resolv_conf(text: &str, wanted: &Resolver, host: bool) -> String {
     for server in servers {
         let _ = writeln!(built, "nameserver {server}");
     }
-    let options = choose(options, "options");
+    let mut options = choose(options, "options");
+    if source == Source::OwnServer && !options.iter().any(|option| option.starts_with("ndots:")) {
+        // Names of containers have no dots, and must not be looked for in the search domains first.
+        options.push("ndots:0".to_owned());
+    }
     if !options.is_empty() {
         let _ = writeln!(built, "options {}", options.join(" "));
     }
@@ -183,17 +252,25 @@ mod tests {
         let host =
             "# made by somebody\nnameserver 127.0.0.1\nnameserver 10.0.0.1\nsearch a\nsearch b c\noptions ndots:2\n";
         assert_eq!(
-            build_resolv_conf(host, &servers(&[], &[]), false),
+            build_resolv_conf(host, &servers(&[], &[]), Source::Reachable),
             "search b c\nnameserver 10.0.0.1\noptions ndots:2\n"
         );
-        assert_eq!(build_resolv_conf(host, &servers(&[], &[]), true), host);
+        assert_eq!(build_resolv_conf(host, &servers(&[], &[]), Source::Host), host);
         assert_eq!(
-            build_resolv_conf(host, &servers(&["1.1.1.1"], &["."]), false),
+            build_resolv_conf(host, &servers(&["1.1.1.1"], &["."]), Source::Reachable),
             "nameserver 1.1.1.1\noptions ndots:2\n"
         );
         assert_eq!(
-            build_resolv_conf("nameserver ::1\n", &servers(&[], &[]), false),
+            build_resolv_conf("nameserver ::1\n", &servers(&[], &[]), Source::Reachable),
             "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+        );
+        assert_eq!(
+            build_resolv_conf("nameserver 10.0.0.1\nsearch a\n", &servers(&["1.1.1.1"], &[]), Source::OwnServer),
+            "search a\nnameserver 127.0.0.11\noptions ndots:0\n"
+        );
+        assert_eq!(
+            build_resolv_conf("options ndots:5\n", &servers(&[], &[]), Source::OwnServer),
+            "nameserver 127.0.0.11\noptions ndots:5\n"
         );
     }
 }

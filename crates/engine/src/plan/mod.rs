@@ -20,17 +20,9 @@ mod tmpfs;
 use crate::Engine;
 use crate::container::Record;
 use gantry_model::Result;
-use gantry_network::Endpoint;
 use gantry_runtime::spec::{Cgroup, Namespace, PLAN_VERSION, Plan, Rootfs, Stdio};
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// What is known only at the start.
-#[derive(Debug, Default)]
-pub(crate) struct StartContext {
-    /// The attachment to the default bridge.
-    pub(crate) endpoint: Option<Endpoint>,
-}
 
 /// A container, ready for a shim.
 #[derive(Debug)]
@@ -44,7 +36,7 @@ pub(crate) struct Prepared {
 }
 
 /// Makes the plan of a start. Blocks on a few files; makes missing sources of binds.
-pub(crate) fn build(engine: &Engine, record: &Record, context: &StartContext) -> Result<Prepared> {
+pub(crate) fn build(engine: &Engine, record: &Record) -> Result<Prepared> {
     let (config, host) = (&record.config, &record.host_config);
     let dirs = engine.dirs(&record.id);
     let peer = namespaces::network_peer(engine, record)?;
@@ -75,14 +67,15 @@ pub(crate) fn build(engine: &Engine, record: &Record, context: &StartContext) ->
         devices,
         masked_paths: paths(host.masked_paths.as_deref()),
         readonly_paths: paths(host.readonly_paths.as_deref()),
-        sysctls: sysctls::of_container(host, &network::mode(record)?)?,
+        sysctls: sysctls::of_container(host, &network::mode(record))?,
         cgroup: Cgroup {
             path: engine.record_cgroup_path(record),
             resources: resources::of_container(host)?,
             device_rules,
         },
         oom_score_adj: Some(oom_score_adj),
-        wait_for_network: context.endpoint.is_some(),
+        // The shim always waits for our word: clients that attached before the start must be connected first.
+        wait_for_network: true,
         stdio: Stdio { open_stdin: config.open_stdin, stdin_once: config.stdin_once },
         log: logs::of_container(record, &dirs)?,
         shm_size: u64::try_from(host.shm_size).unwrap_or(0),

@@ -29,7 +29,7 @@ pub(crate) fn of_container(engine: &Engine, record: &Record, dirs: &Dirs, ipc: &
     // A mount of the user's on /dev replaces ours, with everything below it.
     let no_dev = taken(Path::new("/dev"));
     all.retain(|m| !(taken(&m.target) || no_dev && m.target.starts_with("/dev")));
-    all.extend(network_files(record, dirs)?.into_iter().filter(|m| !taken(&m.target)));
+    all.extend(network_files(dirs).into_iter().filter(|m| !taken(&m.target)));
     if record.host_config.readonly_rootfs {
         make_readonly(&mut all);
     }
@@ -48,7 +48,7 @@ pub(crate) fn shown(engine: &Engine, record: &Record) -> Result<Vec<Mount>> {
     for point in record.mounts.iter().filter(|point| point.r#type != "tmpfs") {
         all.push(of_point(engine, record, point)?);
     }
-    let files = network_files(record, &dirs)?;
+    let files = network_files(&dirs);
     let made = |m: &Mount| matches!(&m.source, MountSource::Bind { path, .. } if path.exists());
     let taken: Vec<PathBuf> = all.iter().map(|m| m.target.clone()).collect();
     all.extend(files.into_iter().filter(|m| made(m) && !taken.contains(&m.target)));
@@ -98,11 +98,10 @@ fn defaults(host: &HostConfig, ipc: &Namespace) -> Vec<Mount> {
 }
 
 /// `/etc/hosts` and its like; those of the other container when its network is shared.
-fn network_files(record: &Record, dirs: &Dirs) -> Result<Vec<Mount>> {
+fn network_files(dirs: &Dirs) -> Vec<Mount> {
     let files =
         [(dirs.resolv_conf(), "/etc/resolv.conf"), (dirs.hostname(), "/etc/hostname"), (dirs.hosts(), "/etc/hosts")];
-    super::network::mode(record)?;
-    Ok(files.iter().map(|(source, target)| bind(source, Path::new(target), MountFlags::default())).collect())
+    files.iter().map(|(source, target)| bind(source, Path::new(target), MountFlags::default())).collect()
 }
 
 fn of_point(engine: &Engine, record: &Record, point: &MountPoint) -> Result<Mount> {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 /// Resolves every namespace of a container that is about to start.
 pub(crate) fn of_container(engine: &Engine, record: &Record) -> Result<Namespaces> {
     let host = &record.host_config;
-    let net = match network::mode(record)? {
+    let net = match network::mode(record) {
         NetworkMode::Host => Namespace::Host,
-        NetworkMode::Bridge | NetworkMode::None => Namespace::New,
+        NetworkMode::Bridge | NetworkMode::None | NetworkMode::Custom(_) => Namespace::New,
         NetworkMode::Container(name) => joined(running(engine, record, &name, "network")?.as_ref()),
     };
     let ipc = match host.ipc_mode.as_str() {
@@ -35,7 +35,7 @@ pub(crate) fn of_container(engine: &Engine, record: &Record) -> Result<Namespace
 
 /// The container whose network is shared, if it is; it need not run.
 pub(crate) fn network_peer(engine: &Engine, record: &Record) -> Result<Option<Arc<Container>>> {
-    match network::mode(record)? {
+    match network::mode(record) {
         NetworkMode::Container(name) => engine.find(&name).map(Some),
         _ => Ok(None),
     }

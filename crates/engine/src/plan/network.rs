@@ -1,9 +1,9 @@
-//! What a container asks of the network: its mode, and its endpoint on the default bridge.
+//! What a container asks of the network: its mode, and the ports it publishes.
 
 use crate::container::Record;
 use gantry_api_types::PortBinding;
-use gantry_model::{Error, Id, Result};
-use gantry_network::{EndpointRequest, PortRequest, Proto};
+use gantry_model::{Error, Result};
+use gantry_network::{PortRequest, Proto};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -18,6 +18,8 @@ pub(crate) enum NetworkMode {
     None,
     /// Another container's namespace: what the client wrote.
     Container(String),
+    /// A network that a client has made: what the client wrote.
+    Custom(String),
 }
 
 /// The networks that always exist.
@@ -55,59 +57,42 @@ impl Predefined {
 }
 
 impl NetworkMode {
-    /// The network it joins; `None` for another container's.
-    pub(crate) const fn network(&self) -> Option<Predefined> {
+    /// The network it joins, as the client named it; `None` for another container's.
+    pub(crate) fn network(&self) -> Option<&str> {
         match self {
-            Self::Bridge => Some(Predefined::Bridge),
-            Self::Host => Some(Predefined::Host),
-            Self::None => Some(Predefined::None),
+            Self::Bridge => Some(Predefined::Bridge.name()),
+            Self::Host => Some(Predefined::Host.name()),
+            Self::None => Some(Predefined::None.name()),
+            Self::Custom(name) => Some(name),
             Self::Container(_) => None,
         }
     }
 
     /// Whether the container has a network namespace of its own.
     pub(crate) const fn is_private(&self) -> bool {
-        matches!(self, Self::Bridge | Self::None)
+        matches!(self, Self::Bridge | Self::None | Self::Custom(_))
     }
 }
 
-/// The network mode; a network that does not exist is Docker's 404.
-pub(crate) fn mode(record: &Record) -> Result<NetworkMode> {
+/// The network mode of a container.
+pub(crate) fn mode(record: &Record) -> NetworkMode {
     parse_mode(&record.host_config.network_mode)
 }
 
 /// Reads the text of `NetworkMode`.
-pub(crate) fn parse_mode(text: &str) -> Result<NetworkMode> {
+pub(crate) fn parse_mode(text: &str) -> NetworkMode {
     match text {
-        "" | "default" | "bridge" => Ok(NetworkMode::Bridge),
-        "host" => Ok(NetworkMode::Host),
-        "none" => Ok(NetworkMode::None),
+        "" | "default" | "bridge" => NetworkMode::Bridge,
+        "host" => NetworkMode::Host,
+        "none" => NetworkMode::None,
         _ => match text.strip_prefix("container:") {
-            Some(name) => Ok(NetworkMode::Container(name.to_owned())),
-            None => Err(Error::not_found(format!("network {text} not found"))),
+            Some(name) => NetworkMode::Container(name.to_owned()),
+            None => NetworkMode::Custom(text.to_owned()),
         },
     }
 }
 
-/// What the default bridge is asked for.
-pub(crate) fn endpoint_request(record: &Record, network: Id) -> Result<EndpointRequest> {
-    let settings = record.networks.get("bridge");
-    let wanted_ip = settings.and_then(|s| s.ipam_config.as_ref()).map_or("", |c| c.ipv4_address.as_str());
-    let wanted_mac = match settings.map_or("", |s| s.mac_address.as_str()) {
-        "" => record.config.mac_address.as_str(),
-        mac => mac,
-    };
-    if !wanted_ip.is_empty() {
-        return Err(Error::invalid("user specified IP address is supported on user defined networks only"));
-    }
-    let mac = match wanted_mac {
-        "" => None,
-        text => Some(text.parse().map_err(|_| Error::invalid(format!("invalid MAC address: {text}")))?),
-    };
-    Ok(EndpointRequest { mac, ..EndpointRequest::new(network, record.id) })
-}
-
-/// The ports that it publishes.
+/// The ports that a container publishes.
 pub(crate) fn port_requests(record: &Record) -> Result<Vec<PortRequest>> {
     let bindings = record.host_config.port_bindings.iter().flatten();
     let mut requests = Vec::new();
@@ -174,9 +159,9 @@ mod tests {
 
     #[test]
     fn modes() {
-        assert_eq!(parse_mode("default").unwrap(), NetworkMode::Bridge);
-        assert_eq!(parse_mode("container:web").unwrap(), NetworkMode::Container("web".into()));
-        assert_eq!(parse_mode("nope").unwrap_err().to_string(), "network nope not found");
+        assert_eq!(parse_mode("default"), NetworkMode::Bridge);
+        assert_eq!(parse_mode("container:web"), NetworkMode::Container("web".into()));
+        assert_eq!(parse_mode("mine"), NetworkMode::Custom("mine".into()));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use super::link::{Incoming, ShimLink, ShimReader, failure_error};
 use crate::Engine;
 use crate::container::Container;
+use crate::networks::members::Attached;
 use crate::{health, procfs};
 use gantry_model::{ContainerStatus, Error, Result, Timestamp};
-use gantry_network::{Endpoint, Gateways, Published};
 use gantry_shim_protocol::{Event, Failure, KILLED_IN_SETUP, RequestBody, Target};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,15 +17,7 @@ pub(crate) struct Launch {
     /// Told once: the program runs, or why not.
     pub(crate) outcome: oneshot::Sender<Result<()>>,
     /// What the network room has reserved.
-    pub(crate) endpoint: Option<Endpoint>,
-    /// The ports, reserved too.
-    pub(crate) published: Option<Published>,
-}
-
-impl Launch {
-    fn network(&self) -> (Option<Endpoint>, Option<Published>) {
-        (self.endpoint.clone(), self.published.clone())
-    }
+    pub(crate) attached: Attached,
 }
 
 /// The state of the supervising task.
@@ -48,13 +40,13 @@ pub(crate) async fn supervise(
 ) {
     engine.watch_log_driver(&container, &link);
     let mut run = Run { engine, container, link, launch, our_failure: Arc::default() };
-    if run.launch.as_ref().is_some_and(|l| l.endpoint.is_none()) {
+    if run.launch.as_ref().is_some_and(|l| l.attached.members.is_empty()) {
         run.release_process(None);
     }
     loop {
         match reader.next().await {
             Incoming::Event(Event::Created { .. }, mut fds) => {
-                if run.launch.as_ref().is_some_and(|l| l.endpoint.is_some()) {
+                if run.launch.as_ref().is_some_and(|l| !l.attached.members.is_empty()) {
                     run.release_process(fds.pop());
                 }
             }
@@ -75,10 +67,10 @@ impl Run {
     /// supervising loop, which must keep reading for the answers to arrive.
     fn release_process(&mut self, netns: Option<OwnedFd>) {
         let (engine, container, link) = (self.engine.clone(), self.container.clone(), self.link.clone());
-        let (endpoint, published) = self.launch.as_ref().map(Launch::network).unwrap_or_default();
+        let attached = self.launch.as_ref().map(|l| l.attached.clone()).unwrap_or_default();
         let our_failure = self.our_failure.clone();
         tokio::spawn(async move {
-            if let Err(e) = release(&engine, &container, &link, (endpoint, published), netns).await {
+            if let Err(e) = release(&engine, &container, &link, attached, netns).await {
                 tracing::debug!("container {}: {e}", container.id);
                 *our_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
                 let kill = RequestBody::Signal { target: Target::Init, signal: crate::signal::SIGKILL };
@@ -91,7 +83,7 @@ impl Run {
         let container = &self.container;
         {
             let mut record = container.write();
-            (record.endpoint, record.published) = self.launch.as_ref().map(Launch::network).unwrap_or_default();
+            record.attached = self.launch.as_ref().map(|l| l.attached.clone()).unwrap_or_default();
             let state = &mut record.state;
             state.status = ContainerStatus::Running;
             state.pid = pid;
@@ -144,24 +136,18 @@ async fn release(
     engine: &Arc<Engine>,
     container: &Container,
     link: &ShimLink,
-    (endpoint, published): (Option<Endpoint>, Option<Published>),
+    attached: Attached,
     netns: Option<OwnedFd>,
 ) -> Result<()> {
     for client in container.take_waiting_clients() {
         link.perform(client.wanted, &[client.socket.as_fd()]).await?;
     }
-    let layout = gantry_network::layout(endpoint.iter().map(|e| ("eth0", e)), Gateways::first_of(&endpoint));
-    if let Some(endpoint) = endpoint {
+    let net = gantry_runtime::spec::encode(&attached.layout())?;
+    if !attached.members.is_empty() {
         let netns = netns.ok_or_else(|| Error::internal("the shim sent no network namespace"))?;
-        let network = engine.network.clone();
-        tokio::task::spawn_blocking(move || {
-            network.attach(&endpoint, netns.as_fd(), "eth0")?;
-            published.map_or(Ok(()), |published| network.open_ports(&published))
-        })
-        .await
-        .map_err(|e| Error::internal(e.to_string()))??;
-        engine.network_event(container, "connect");
+        let (engine, attached) = (engine.clone(), attached.clone());
+        crate::blocking(move || engine.attach_networks(&attached, netns.as_fd())).await?;
     }
-    let net = gantry_runtime::spec::encode(&layout)?;
+    engine.membership_events(container, &attached, "connect");
     link.perform(RequestBody::Go { net }, &[]).await
 }

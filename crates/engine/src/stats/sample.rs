@@ -75,7 +75,7 @@ pub(super) fn sample(engine: &Engine, container: &Container) -> ContainerStats {
             preread: Timestamp::ZERO.to_string(),
             ..ContainerStats::default()
         };
-        let mode = plan::network::mode(&record).ok();
+        let mode = plan::network::mode(&record);
         (shown, record.state.status.is_live(), engine.record_cgroup_path(&record), mode, record.state.pid)
     };
     if !live {
@@ -90,7 +90,7 @@ pub(super) fn sample(engine: &Engine, container: &Container) -> ContainerStats {
     shown.pids_stats = pids(stats.pids, stats.v1);
     shown.blkio_stats = blkio(stats.io, stats.v1);
     // The host's interfaces are not the container's.
-    if mode.is_some_and(|mode| mode != plan::network::NetworkMode::Host) {
+    if mode != plan::network::NetworkMode::Host {
         shown.networks = networks(pid);
     }
     shown

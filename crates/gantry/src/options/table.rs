@@ -83,7 +83,7 @@ pub(crate) static OPTIONS: &[Opt] = &[
     opt("fixed-cidr-v6", None, "fixed-cidr-v6", Text, Used, "IPv6 subnet of the default bridge"),
     opt("default-gateway-v6", None, "default-gateway-v6", Ip, Used, "IPv6 default gateway of containers on the default bridge"),
     opt("default-address-pool", None, "default-address-pools", Pools, Used, "Address pool of new networks"),
-    opt("default-network-opt", None, "default-network-opts", PairsByName, Unserved, ""),
+    opt("default-network-opt", None, "default-network-opts", PairsByName, Used, "Options of new networks, as driver=key=value"),
     opt("host-gateway-ip", None, "host-gateway-ips", List, Unserved, "Address of host-gateway in --add-host"),
     opt("", None, "host-gateway-ip", Ip, Unserved, ""),
     opt("allow-direct-routing", None, "allow-direct-routing", Bool, Unserved, ""),

@@ -47,7 +47,11 @@ pub(crate) fn inspect(version: ApiVersion, inspect: &ContainerInspect) -> Shaped
         if version < ApiVersion::v1(44) && json["Config"]["Healthcheck"].is_object() {
             remove(&mut json["Config"]["Healthcheck"], &["StartInterval"]);
         }
+        let own = own_names(json);
         endpoints(version, &mut json["NetworkSettings"]["Networks"]);
+        if version < ApiVersion::v1(45) {
+            add_own_names(&mut json["NetworkSettings"]["Networks"], &own);
+        }
     })
 }
 
@@ -57,6 +61,26 @@ pub(crate) fn wait(version: ApiVersion, mut end: ContainerWaitResponse) -> Conta
         end.error = None;
     }
     end
+}
+
+/// The short id and the host name.
+fn own_names(inspect: &Value) -> Vec<Value> {
+    let id = inspect["Id"].as_str().unwrap_or_default();
+    vec![id.get(..12).unwrap_or(id).into(), inspect["Config"]["Hostname"].clone()]
+}
+
+/// Until API 1.44 they were among the aliases on networks that a client had made.
+fn add_own_names(networks: &mut Value, own: &[Value]) {
+    let all = networks.as_object_mut().into_iter().flatten();
+    for (_, endpoint) in all.filter(|(name, _)| !matches!(name.as_str(), "bridge" | "host" | "none")) {
+        let mut aliases = endpoint["Aliases"].as_array().cloned().unwrap_or_default();
+        for name in own {
+            if !aliases.contains(name) {
+                aliases.push(name.clone());
+            }
+        }
+        set(endpoint, "Aliases", aliases);
+    }
 }
 
 /// `DNSNames` came with 1.44, `GwPriority` with 1.48.

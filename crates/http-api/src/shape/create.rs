@@ -2,6 +2,18 @@
 
 use crate::version::ApiVersion;
 use gantry_api_types::{ContainerCreateRequest, HostConfig, Mount};
+use gantry_model::{Error, Result};
+
+/// Until API 1.43 a container was created on one network, and connected to others later.
+pub(crate) fn check(version: ApiVersion, request: &ContainerCreateRequest) -> Result<()> {
+    let endpoints = request.networking_config.endpoints_config.iter().flatten();
+    let names: Vec<&str> = endpoints.map(|(name, _)| name.as_str()).collect();
+    if version < ApiVersion::v1(44) && names.len() > 1 {
+        let names = names.join(", ");
+        return Err(Error::invalid(format!("Container cannot be connected to network endpoints: {names}")));
+    }
+    Ok(())
+}
 
 /// Brings the request into the newest form: fields that the client's version did not have are as if
 /// they had not been sent, defaults that changed since are filled in.
@@ -13,11 +25,9 @@ pub(crate) fn adapt(version: ApiVersion, request: &mut ContainerCreateRequest) {
         health.start_interval = 0;
     }
     host_config(version, &mut request.host_config);
-    if before(48) {
-        let endpoints = request.networking_config.endpoints_config.iter_mut().flat_map(|map| map.values_mut());
-        for endpoint in endpoints.flatten() {
-            endpoint.gw_priority = 0;
-        }
+    let endpoints = request.networking_config.endpoints_config.iter_mut().flat_map(|map| map.values_mut());
+    for endpoint in endpoints.flatten() {
+        super::network::adapt_endpoint(version, endpoint);
     }
 }
 

@@ -10,6 +10,7 @@ use gantry_api_types::ContainerCreateRequest;
 pub(crate) async fn post(mut call: Call) -> Result<Response<Body>> {
     let body = call.json_bytes().await?;
     let mut request = ContainerCreateRequest::from_json(&body).map_err(|e| bad_json(&e))?;
+    shape::create::check(call.version, &request)?;
     shape::create::adapt(call.version, &mut request);
     let name = call.query.non_empty("name");
     let platform = call.query.non_empty("platform").filter(|_| call.version >= ApiVersion::v1(41));

@@ -1,0 +1,85 @@
+//! Who makes networks: the network room for the drivers that are built in, a plugin for any other name.
+//!
+//! This is the only place that tells them apart.
+
+use super::ipam;
+use super::record::Network;
+use crate::Engine;
+use gantry_api_types::IpamConfig;
+use gantry_model::{Error, Result};
+use gantry_network::{Driver, NetworkDraft, NetworkSpec};
+
+/// Makes what the network needs in the kernel and completes its record. Blocks.
+pub(super) fn create(engine: &Engine, mut network: Network) -> Result<Network> {
+    if network.config_only {
+        return Ok(network);
+    }
+    match network.ipam.driver.as_str() {
+        ipam::DEFAULT => {}
+        ipam::NULL => return Err(Error::invalid("ipv4 pool is empty")),
+        other => return Err(no_plugin(other)),
+    }
+    let Some(driver) = Driver::from_options(&network.driver, &network.options)? else {
+        return Err(no_plugin(&network.driver));
+    };
+    let draft = NetworkDraft {
+        id: network.id,
+        name: network.name.clone(),
+        internal: network.internal,
+        ipv4: network.ipv4,
+        ipv6: network.ipv6,
+        pools: ipam::pools(&network.ipam, network.ipv4, network.ipv6),
+        driver,
+    };
+    check_pools(&draft)?;
+    let spec = engine.network.create(draft)?;
+    complete(&mut network, &spec);
+    network.spec = Some(spec);
+    Ok(network)
+}
+
+/// Removes what is in the kernel; refused while somebody is on it. Blocks.
+pub(super) fn remove(engine: &Engine, network: &Network) -> Result<()> {
+    match &network.spec {
+        Some(spec) => Ok(engine.network.remove(&spec.id)?),
+        None => Ok(()),
+    }
+}
+
+/// A bridge has one address of a family.
+fn check_pools(draft: &NetworkDraft) -> Result<()> {
+    let of_family = |ipv4| draft.pools.iter().filter(|p| p.subnet.is_some_and(|s| s.is_ipv4() == ipv4)).count();
+    if matches!(draft.driver, Driver::Bridge(_)) && (of_family(true) > 1 || of_family(false) > 1) {
+        return Err(Error::forbidden("bridge driver doesn't support multiple subnets"));
+    }
+    Ok(())
+}
+
+/// Families that the client said nothing about are shown with what was chosen for them.
+fn complete(network: &mut Network, spec: &NetworkSpec) {
+    let chosen = |ipv4: bool| {
+        let subnets = spec.subnets.iter().filter(move |s| s.subnet.is_ipv4() == ipv4);
+        subnets.map(|s| IpamConfig {
+            subnet: s.subnet.to_string(),
+            gateway: s.gateway.map(|ip| ip.to_string()).unwrap_or_default(),
+            ..IpamConfig::default()
+        })
+    };
+    let asked = network.ipam.config.take().unwrap_or_default();
+    let (v4, v6): (Vec<_>, Vec<_>) =
+        asked.into_iter().partition(|c| ipam::cidr(&c.subnet).is_some_and(|(_, subnet)| subnet.is_ipv4()));
+    let mut all = Vec::new();
+    for (asked, family) in [(v4, 4), (v6, 6)] {
+        if asked.is_empty() {
+            network.chosen_pools.push(family);
+            all.extend(chosen(family == 4));
+        }
+        all.extend(asked);
+    }
+    network.ipam.config = Some(all);
+}
+
+/// Docker's words for a driver that is not there.
+fn no_plugin(name: &str) -> Error {
+    Error::not_found(format!("plugin {name:?} not found"))
+}

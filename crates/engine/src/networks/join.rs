@@ -1,0 +1,197 @@
+//! Joining networks at a start, and leaving them at the end of a run.
+
+use super::endpoints;
+use super::members::{Attached, Member};
+use super::record::Network;
+use crate::Engine;
+use crate::container::{Container, Record};
+use crate::plan::network::{self, NetworkMode, Predefined};
+use gantry_api_types::EndpointSettings;
+use gantry_model::{Error, Id, Result};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// Networks that are joined at a start, and how.
+type Wanted = Vec<(Arc<Network>, EndpointSettings)>;
+
+impl Engine {
+    /// A container that has left all of its networks goes back to that of its mode, as in Docker. Whether the record
+    /// has changed.
+    pub(crate) fn rejoin_own_network(&self, container: &Container) -> bool {
+        let mut record = container.write();
+        if !record.networks.is_empty() || record.config.network_disabled {
+            return false;
+        }
+        let mode = network::mode(&record);
+        let Some(name) = mode.network() else { return false };
+        let name = self.network_name(name);
+        record.networks.insert(name, EndpointSettings::default());
+        true
+    }
+
+    /// The name of the network that a client named in whatever way; of one that is not there, what the client wrote.
+    pub(crate) fn network_name(&self, text: &str) -> String {
+        self.networks.find(text).map_or_else(|_| text.to_owned(), |network| network.name.clone())
+    }
+
+    /// Reserves addresses and ports for a start. Blocks; after an error nothing is left. The descriptors keep the ports
+    /// from other programs as long as the container runs.
+    pub(crate) fn reserve_networks(&self, record: &Record) -> Result<(Attached, Vec<OwnedFd>)> {
+        let mut attached = Attached::default();
+        let reserved = self.reserve(record, &mut attached);
+        if reserved.is_err() {
+            self.leave_networks(&attached);
+        }
+        Ok((attached, reserved?))
+    }
+
+    fn reserve(&self, record: &Record, attached: &mut Attached) -> Result<Vec<OwnedFd>> {
+        for (network, settings) in self.networks_to_join(record)? {
+            let member = self.allocate(record, &network, &settings, attached)?;
+            attached.members.push(member);
+        }
+        self.reserve_ports(record, attached)
+    }
+
+    /// In the order of their interfaces: the default bridge, the network of the mode, then by name.
+    fn networks_to_join(&self, record: &Record) -> Result<Wanted> {
+        let mode = network::mode(record);
+        if !mode.is_private() {
+            return Ok(Vec::new());
+        }
+        let first = mode.network().map(|name| self.network_name(name));
+        let mut wanted = Vec::new();
+        for (name, settings) in &record.networks {
+            let network =
+                self.networks.named(name).ok_or_else(|| Error::not_found(format!("network {name} not found")))?;
+            match network.as_predefined() {
+                Some(Predefined::None | Predefined::Host) => {}
+                _ => wanted.push((network, settings.clone())),
+            }
+        }
+        let rank = |name: &str| (name != Predefined::Bridge.name(), first.as_deref() != Some(name));
+        wanted.sort_by_key(|(network, _)| rank(&network.name));
+        Ok(wanted)
+    }
+
+    /// A place on a network, with nothing in the kernel yet.
+    pub(super) fn allocate(
+        &self,
+        record: &Record,
+        network: &Network,
+        settings: &EndpointSettings,
+        attached: &Attached,
+    ) -> Result<Member> {
+        if network.config_only {
+            return Err(Error::forbidden("cannot create endpoint on configuration-only network"));
+        }
+        endpoints::check_on(network, settings)?;
+        let ifname = match endpoints::interface_name(settings)? {
+            Some(name) if attached.members.iter().any(|member| member.ifname == name) => {
+                return Err(Error::invalid(format!("the container has an interface {name} already")));
+            }
+            Some(name) => name.to_owned(),
+            None => {
+                let prefix = network.spec.as_ref().map_or("eth", |spec| spec.driver.container_prefix());
+                attached.next_ifname(prefix)
+            }
+        };
+        let settings_of_interface = endpoints::interface_settings(settings, &ifname)?;
+        let endpoint = self.network.allocate(&endpoints::request(network, record, settings)?)?;
+        Ok(Member {
+            network: network.id,
+            name: network.name.clone(),
+            driver: network.driver.clone(),
+            internal: network.internal,
+            priority: settings.gw_priority,
+            ifname,
+            settings: settings_of_interface,
+            endpoint,
+        })
+    }
+
+    /// Reserves the published ports. Without a way out they lead nowhere until a network is joined that has one.
+    fn reserve_ports(&self, record: &Record, attached: &mut Attached) -> Result<Vec<OwnedFd>> {
+        if !matches!(network::mode(record), NetworkMode::Bridge | NetworkMode::Custom(_)) {
+            return Ok(Vec::new());
+        }
+        let requests = network::port_requests(record)?;
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        let gateways = attached.gateways();
+        let endpoint = gateways.v4.or(gateways.v6).map_or(record.id, |endpoint| endpoint.id);
+        let publication = self.network.reserve_ports(record.id, gateways, &requests).map_err(|e| {
+            Error::from(e).context(format!(
+                "driver failed programming external connectivity on endpoint {} ({endpoint})",
+                record.name
+            ))
+        })?;
+        attached.published = Some(publication.published);
+        Ok(publication.holders)
+    }
+
+    /// Makes the links into the container's network namespace and opens its ports. Blocks.
+    pub(crate) fn attach_networks(&self, attached: &Attached, netns: BorrowedFd<'_>) -> Result<()> {
+        for member in &attached.members {
+            self.network.attach(&member.endpoint, netns, &member.ifname)?;
+        }
+        if let Some(published) = &attached.published {
+            self.network.open_ports(published)?;
+        }
+        Ok(())
+    }
+
+    /// Leads the ports to where the way out is now.
+    pub(super) fn move_ports(&self, container: Id, attached: &mut Attached) -> Result<()> {
+        if attached.published.is_some() {
+            attached.published = self.network.move_ports(&container, attached.gateways())?;
+        }
+        Ok(())
+    }
+
+    /// Gives everything back. Blocks; what fails is logged, for nobody can act on it.
+    pub(crate) fn leave_networks(&self, attached: &Attached) {
+        let report = |what: &str, result: gantry_network::Result<()>| {
+            if let Err(e) = result {
+                tracing::warn!("{what}: {e}");
+            }
+        };
+        if let Some(published) = &attached.published {
+            report("closing published ports", self.network.close_ports(&published.container));
+        }
+        for member in &attached.members {
+            report("releasing a network endpoint", self.network.release(&member.endpoint));
+        }
+    }
+
+    /// The same without blocking the runtime.
+    pub(crate) async fn leave_networks_of(&self, attached: Attached) {
+        if attached.members.is_empty() && attached.published.is_none() {
+            return;
+        }
+        let engine = self.arc();
+        drop(tokio::task::spawn_blocking(move || engine.leave_networks(&attached)).await);
+    }
+
+    /// `connect` or `disconnect` of a container and each of its networks.
+    pub(crate) fn membership_events(&self, container: &Container, attached: &Attached, action: &str) {
+        let (id, names) = {
+            let record = container.read();
+            (record.id.to_string(), record.networks.keys().cloned().collect::<Vec<_>>())
+        };
+        for member in &attached.members {
+            if let Some(network) = self.networks.get(&member.network) {
+                self.network_event(&network, action, Some(&id));
+            }
+        }
+        // `host` and `none` are joined by nothing but saying so.
+        for name in names {
+            let network = self.networks.named(&name);
+            let plain = network.filter(|n| matches!(n.as_predefined(), Some(Predefined::Host | Predefined::None)));
+            if let Some(network) = plain {
+                self.network_event(&network, action, Some(&id));
+            }
+        }
+    }
+}

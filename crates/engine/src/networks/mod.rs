@@ -1,0 +1,18 @@
+//! Networks: what clients make, list and remove, and containers' places on them.
+
+mod connect;
+mod create;
+mod disconnect;
+mod driver;
+pub(crate) mod endpoints;
+mod ipam;
+pub(crate) mod join;
+pub(crate) mod members;
+pub(crate) mod record;
+pub(crate) mod registry;
+mod remove;
+pub(crate) mod restore;
+mod show;
+
+pub(crate) use record::Network;
+pub(crate) use registry::Networks;
