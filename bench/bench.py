@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import networks
 import payload
 import registry
 import report
@@ -36,6 +37,12 @@ GROUPS = {
         (20, rows.cycle("none"), "cycle_none"),
     ],
     "exec": [(20, rows.exec_true, "exec")],
+    "networks": [
+        (20, networks.network_cycle, "network_cycle"),
+        (20, networks.connect, "connect"),
+        (20, networks.start_with_ports, "start_ports"),
+        (3, networks.throughput, None),
+    ],
     "crowd": [(3, rows.crowd, None)],
     "logs": [(3, rows.logs, None)],
     "archives": [(3, rows.archives, None)],

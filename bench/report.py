@@ -54,6 +54,13 @@ def rows():
         Row("cycle_bridge", "create+start+wait+remove true, bridge", ratio=0.1, **ms),
         Row("cycle_none", "create+start+wait+remove true, none", ratio=0.08, **ms),
         Row("exec", "exec create+start+output of true", ratio=0.12, **ms),
+        Row("network_cycle", "network create+remove", ratio=0.15, **ms),
+        Row("connect", "connect of a running container", ratio=0.2, **ms),
+        Row("start_ports", "start with 20 published ports", ratio=0.1, **ms),
+        # Not below; the machine's noise is a twentieth.
+        Row("container_stream", "iperf3, container to container", "Gbit/s", "more", ratio=0.95),
+        Row("published_stream", "iperf3, by a published port", "Gbit/s", "more", ratio=0.95),
+        Row("loopback_stream", "iperf3, by a port on 127.0.0.1", "Gbit/s", "more", ratio=3),
         Row("starts", "starts a second, 8 clients", "/s", "more", ratio=10),
         Row("removes", "forced removes a second, 8 clients", "/s", "more", ratio=7.5),
         Row("list", "list of 100 running containers", ratio=0.25, **ms),

@@ -62,6 +62,7 @@ test)
     need gcc gcc
     need ip iproute2
     need nft nftables
+    need iptables iptables
     need dockerd docker.io
     need runc runc
     need crun crun
@@ -91,6 +92,7 @@ bench)
     need podman podman
     need skopeo skopeo
     need ip iproute2
+    need iperf3 iperf3
     need_package busybox-static
     ;;
 *)

@@ -38,7 +38,7 @@ def address(container, name, key="IPAddress"):
 def server(engine, name, port=None):
     """A container that answers on port 80, which may be published, and on 81, which is not."""
     host = {"PortBindings": {"80/tcp": [{"HostPort": str(port)}]}} if port else {}
-    serve = "nc -lk -p 81 -e echo hidden & exec nc -lk -p 80 -e echo open"
+    serve = "nc -ll -p 81 -e echo hidden & exec nc -ll -p 80 -e echo open"
     container = engine.start_container(serve, network=name, ExposedPorts={"80/tcp": {}}, host=host)
     wait_until(lambda: container.exec("netstat -ltn | grep -c ':8[01] '")[1].strip() == "2")
     return container
