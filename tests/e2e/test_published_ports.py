@@ -126,8 +126,9 @@ def test_senders_find_the_container_of_the_moment(engine):
 
 
 @pytest.mark.differs(reference="the containers end with the daemon, unless it was told to leave them alone")
-def test_connections_outlive_the_daemon(engine):
-    server = engine.start_container("exec nc -ll -p 80 -e cat", network="front", ExposedPorts={"80/tcp": {}},
+def test_connections_outlive_the_daemon(own_engine):
+    engine = own_engine()
+    server = engine.start_container("exec nc -ll -p 80 -e cat", network="bridge", ExposedPorts={"80/tcp": {}},
                                     host={"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}})
     wait_until(lambda: server.exec("netstat -ltn | grep -c ':80 '")[1].strip() == "1")
     with engine.sandbox.socket("outside") as outside, engine.sandbox.socket("host") as local:
