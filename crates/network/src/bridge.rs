@@ -1,6 +1,6 @@
 //! Bridges: made when missing, adopted when there, with what the kernel needs to be told.
 
-use crate::{Error, MacAddr, Result, sysctl};
+use crate::{Error, MacAddr, Result, default_bridge, sysctl};
 use gantry_linux::netlink::route::{self, BridgePort, Link};
 use gantry_linux::netlink::{Batch, Socket};
 use rustix::io::Errno;
@@ -59,6 +59,16 @@ impl Host {
             links: route::links(socket).map_err(|e| Error::kernel("list links")(e.into()))?,
             addresses: route::addresses(socket).map_err(|e| Error::kernel("list addresses")(e.into()))?,
         })
+    }
+
+    /// Looks for certain links only, which spares a host with hundreds of them the listing.
+    pub(crate) fn look_for(socket: &mut Socket, names: &[&str]) -> Result<Self> {
+        let mut links = Vec::with_capacity(names.len());
+        for name in names {
+            links.extend(default_bridge::link(socket, name)?);
+        }
+        let addresses = route::addresses(socket).map_err(|e| Error::kernel("list addresses")(e.into()))?;
+        Ok(Self { links, addresses })
     }
 
     pub(crate) fn link(&self, name: &str) -> Option<&Link> {

@@ -23,8 +23,10 @@ impl Manager {
         let _making = lock(&shared.making);
         // Against daemons beside this one.
         let _lock = lock_namespace()?;
-        let host = shared.look()?;
-        let spec = shared.decide(draft, &host)?;
+        let mut driver = draft.driver.clone();
+        name_link(&mut driver, &draft.id);
+        let host = shared.look_for(&driver)?;
+        let spec = shared.decide(NetworkDraft { driver, ..draft }, &host)?;
         shared.install(&spec, &host)?;
         if let Err(e) = shared.meet_docker() {
             tracing::warn!(network = spec.name, "Docker's firewall may be in its way: {e}");
@@ -59,7 +61,7 @@ impl Shared {
     pub(crate) fn revive(&self, id: &Id) -> Result<()> {
         let Some(spec) = lock(&self.books).absent.get(id).cloned() else { return Ok(()) };
         let _making = lock(&self.making);
-        let host = self.look()?;
+        let host = self.look_for(&spec.driver)?;
         self.install(&spec, &host)?;
         lock(&self.books).absent.remove(id);
         Ok(())
@@ -87,18 +89,7 @@ impl Shared {
 
     /// Fills in what a draft leaves open, and refuses what is somebody else's.
     fn decide(&self, draft: NetworkDraft, host: &Host) -> Result<NetworkSpec> {
-        let mut driver = draft.driver;
-        let short = draft.id.to_string()[..12].to_owned();
-        match &mut driver {
-            Driver::Bridge(options) => {
-                if options.ifname.is_empty() {
-                    options.ifname = format!("br-{short}");
-                }
-            }
-            Driver::Macvlan(options) if options.parent.is_empty() => options.parent = format!("dm-{short}"),
-            Driver::Ipvlan(options) if options.parent.is_empty() => options.parent = format!("di-{short}"),
-            Driver::Macvlan(_) | Driver::Ipvlan(_) => {}
-        }
+        let driver = draft.driver;
         check_modes(&driver, draft.internal)?;
         let taken: Vec<Net> = {
             let books = lock(&self.books);
@@ -131,6 +122,19 @@ impl Shared {
             subnets.push(with_gateway(request, subnet, leads_out(&driver, draft.internal, subnet))?);
         }
         Ok(NetworkSpec { id: draft.id, name: draft.name, driver, internal: draft.internal, subnets })
+    }
+}
+
+/// Names the bridge or parent that nobody named.
+fn name_link(driver: &mut Driver, id: &Id) {
+    let short = &id.to_string()[..12];
+    let (name, prefix) = match driver {
+        Driver::Bridge(options) => (&mut options.ifname, "br"),
+        Driver::Macvlan(options) => (&mut options.parent, "dm"),
+        Driver::Ipvlan(options) => (&mut options.parent, "di"),
+    };
+    if name.is_empty() {
+        *name = format!("{prefix}-{short}");
     }
 }
 

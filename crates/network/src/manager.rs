@@ -5,7 +5,7 @@ use crate::bridge::Host;
 use crate::firewall::{Firewall, is_missing};
 use crate::sweeper::{Sweeper, delete_links};
 use crate::watch::Watch;
-use crate::{Config, Error, NetworkSpec, Result, default_bridge};
+use crate::{Config, Driver, Error, NetworkSpec, Result, default_bridge};
 use gantry_linux::netlink::{self, Protocol, Socket};
 use gantry_model::Id;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -130,6 +130,18 @@ impl Shared {
             }
             outcome => outcome.map_err(|e| firewall.error(verb, e)),
         }
+    }
+
+    /// Looks at what a network of that driver is made on.
+    pub(crate) fn look_for(&self, driver: &Driver) -> Result<Host> {
+        let name = match driver {
+            Driver::Bridge(options) => options.ifname.as_str(),
+            Driver::Macvlan(options) => options.parent.as_str(),
+            Driver::Ipvlan(options) => options.parent.as_str(),
+        };
+        let parent = crate::parent::vlan(name).map(|(parent, _)| parent);
+        let names: Vec<_> = [name].into_iter().chain(parent).collect();
+        Host::look_for(&mut lock(&self.links), &names)
     }
 
     /// Looks at the host.

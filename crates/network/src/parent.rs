@@ -36,7 +36,7 @@ pub(crate) fn ensure(socket: &mut Socket, name: &str, alias: &str, host: &Host, 
 }
 
 /// Parent and number of a VLAN sub-interface.
-fn vlan(name: &str) -> Option<(&str, u16)> {
+pub(crate) fn vlan(name: &str) -> Option<(&str, u16)> {
     let (parent, id) = name.rsplit_once('.')?;
     let digits = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit());
     let id = id.parse().ok().filter(|id| digits && (1..4095).contains(id))?;

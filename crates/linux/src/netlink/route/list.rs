@@ -1,6 +1,6 @@
 //! What links, addresses and routes there are.
 
-use super::super::{ACK, Attributes, Batch, DUMP, Error, Message, Socket};
+use super::super::{ACK, Attributes, Attrs, Batch, DUMP, Error, Message, Socket};
 use super::{
     AF_INET, AF_INET6, IFA_ADDRESS, IFA_LOCAL, IFADDR, IFINFO, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_KIND,
     IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, RTA_DST, RTA_GATEWAY, RTA_OIF, RTA_TABLE, RTM_GETADDR,
@@ -61,8 +61,15 @@ pub struct Route {
 /// All links.
 pub fn links(socket: &mut Socket) -> Result<Vec<Link>, Error> {
     let mut batch = Batch::new();
-    batch.message(RTM_GETLINK, DUMP, &ifinfo(0, 0, 0), |_| ());
+    batch.message(RTM_GETLINK, DUMP, &ifinfo(0, 0, 0), without_statistics);
     socket.dump(&mut batch, read_link)
+}
+
+/// Counters are most of what the kernel says about a link.
+fn without_statistics(attrs: &mut Attrs<'_>) {
+    const IFLA_EXT_MASK: u16 = 29;
+    const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
+    attrs.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
 }
 
 /// The link of that name, if there is one.
@@ -70,6 +77,7 @@ pub fn link_by_name(socket: &mut Socket, name: &str) -> Result<Option<Link>, Err
     let mut batch = Batch::new();
     batch.message(RTM_GETLINK, ACK, &ifinfo(0, 0, 0), |a| {
         a.text(IFLA_IFNAME, name);
+        without_statistics(a);
     });
     match socket.query(&mut batch, read_link) {
         Err(e) if e.errno() == Some(Errno::NODEV) => Ok(None),
