@@ -59,6 +59,7 @@ ALLOWED = [
     Allowed("both", r" /volumes", r"^null at (/Volumes/\d+)?/(Labels|Options):",
             "Docker sends null for a volume without labels or options, and clients compare with it"),
     Allowed("both", r" /system/df ", r"^unknown at /BuilderSize:", "sent up to 1.41, never specified; old clients read it"),
+    Allowed("both", r" v1\.35 /networks", r"^type at (/\d+)?/IPAM/Config/\d+/AuxiliaryAddresses:", "the file of 1.35 calls the map a string"),
     Allowed("both", r" /networks/create 409$", r"^status ", "a name that is taken is a conflict, as it is for containers"),
     Allowed("both", r" /networks/create 503$", r"^status ", "no swarm"),
     Allowed("both", r" /networks/\{id\}(/disconnect)? 400$", r"^status ", "the client's mistake; the file knows of none"),

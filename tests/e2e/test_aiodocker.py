@@ -168,3 +168,24 @@ def test_volumes(run):
         assert [v["Name"] for v in (await client.volumes.list(filters={"label": ["a=b"]}))["Volumes"]] == ["aio-volume"]
         await volume.delete()
     run(steps)
+
+
+def test_networks(run):
+    async def steps(client):
+        made = await client.networks.create({"Name": "aio-net", "CheckDuplicate": True, "Labels": {"a": "b"}})
+        assert (await made.show())["Name"] == "aio-net"
+        assert [n["Name"] for n in await client.networks.list(filters={"label": ["a=b"]})] == ["aio-net"]
+        container = await client.containers.create(config("sleep", "1000", HostConfig={"NetworkMode": "bridge"}))
+        await container.start()
+        await made.connect({"Container": container.id, "EndpointConfig": {"Aliases": ["x"]}})
+        assert container.id in (await made.show())["Containers"]
+        with pytest.raises(aiodocker.exceptions.DockerError) as caught:
+            await made.delete()
+        assert caught.value.status == 403
+        await made.disconnect({"Container": container.id})
+        assert await made.delete()
+        with pytest.raises(aiodocker.exceptions.DockerError) as caught:
+            await client.networks.get("aio-net")
+        assert caught.value.status == 404
+        await container.delete(force=True)
+    run(steps)

@@ -13,10 +13,7 @@ from harness.sandbox import die_with_parent
 
 SUITE = Path(__file__).parent.parent / "clients/rust"
 BUILT = REPOSITORY / "target/clients"
-# Why a case fails on Gantry.
-NOT_YET = {"networks_of_users": "networks of users are not there yet"}
-CASES = [pytest.param(case, marks=[pytest.mark.differs(gantry=NOT_YET[case])] if case in NOT_YET else [])
-         for case in re.findall(r'^        "(\w+)" =>', (SUITE / "src/cases.rs").read_text(), re.MULTILINE)]
+CASES = re.findall(r'^        "(\w+)" =>', (SUITE / "src/cases.rs").read_text(), re.MULTILINE)
 
 
 @pytest.fixture(scope="session")

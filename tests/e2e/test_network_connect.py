@@ -112,8 +112,9 @@ def test_the_last_network_and_back(engine):
     container.stop(t=0)
     container.disconnect("one")
     container.start()
-    # Without any it goes back to that of its mode.
-    assert set(container.networks) == {"one"}
+    assert container.networks == {} and route(container) is None
+    container.connect("one")
+    assert route(container) is not None
 
 
 def test_from_the_default_bridge(engine):
@@ -137,7 +138,8 @@ def test_the_way_out_follows_the_names(engine):
     pool(engine, "aaa", "10.78.0.0/24")
     engine.network("inner", Internal=True)
     container = engine.start_container(network="inner")
-    assert route(container) is None
+    # 20.10 has a way out here that leads nowhere.
+    assert engine.is_reference or route(container) is None
     container.connect("bbb")
     assert route(container)[1] == "10.77.0.1"
     container.connect("aaa")
@@ -150,7 +152,7 @@ def test_the_way_out_follows_the_names(engine):
     assert route(container)[1] == "10.78.0.1"
     container.disconnect("aaa")
     container.disconnect("bbb")
-    assert route(container) is None
+    assert engine.is_reference or route(container) is None
 
 
 @gantry_only
@@ -310,7 +312,9 @@ def test_addresses_are_never_given_twice(engine):
     thief = engine.start_container(network="bridge")
     late.wait()
     thief.connect("small", IPAMConfig={"IPv4Address": "10.77.0.3"})
-    assert "Address already in use" in first.start(expect=MISTAKE).message
+    # The pool is full, too.
+    message = first.start(expect=MISTAKE).message
+    assert "Address already in use" in message or "No available addresses on this pool" in message
     assert first.state["Status"] == "exited"
 
 
@@ -318,7 +322,8 @@ def test_internal_network(engine):
     engine.network("inner", Internal=True)
     a, b = listening(engine, network="inner"), engine.start_container(network="inner")
     assert b.exec(f"echo hi | nc {address(a, 'inner')} 80")[1].startswith("echo:hi")
-    assert route(b) is None and b.exec(f"nc -w 1 {engine.address} 1 < /dev/null")[0] != 0
+    assert engine.is_reference or route(b) is None
+    assert b.exec(f"nc -w 1 {engine.address} 1 < /dev/null")[0] != 0
 
 
 def published(engine, network, number="8080"):
@@ -414,7 +419,6 @@ def test_running_containers_and_their_networks_survive_the_daemon(own_engine):
     assert route(container)[1] == "10.77.0.1"
 
 
-@gantry_only
 def test_ipv6_gateway_and_addresses(engine):
     engine.network("six", EnableIPv6=True, IPAM={"Config": [{"Subnet": "10.77.0.0/24"}, {"Subnet": "fd77::/64"}]})
     container = engine.start_container(network="bridge")
@@ -445,3 +449,25 @@ def test_published_udp_follows(engine):
     container.connect("aaa")
     container.disconnect("bridge")
     assert ask()
+
+
+def test_links_with_icc_off(own_engine):
+    """What a link's target exposes is let through, and nothing else."""
+    engine = own_engine("--icc=false")
+    server = engine.start_container("probe echo tcp 80 & probe echo tcp 81", name="link-server", network="bridge", ExposedPorts={"80/tcp": {}})
+    server.wait_log("listening")
+    stranger = engine.start_container(network="bridge")
+    friend = engine.start_container(network="bridge", host={"Links": ["link-server:db"]})
+
+    def reaches(client, port):
+        return client.exec(f"echo hi | nc -w 1 {server.ip} {port}")[1].startswith("echo:hi")
+
+    wait_until(lambda: reaches(friend, 80))
+    assert not reaches(friend, 81) and not reaches(stranger, 80)
+    if not engine.is_reference:
+        engine.kill()
+        engine.start()
+        assert reaches(friend, 80) and not reaches(stranger, 80)
+    friend.stop(t=0)
+    engine.api.delete(server.path, force=True, expect=204)
+    assert not any(server.id[:12] in line for line in engine.sandbox.ruleset())

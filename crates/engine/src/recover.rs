@@ -76,6 +76,7 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
     let network = engine.network.clone();
     tokio::task::block_in_place(|| network.restore(&engine.networks.specs(), &live))?;
     engine.finish_memberships(unfinished).await;
+    tokio::task::block_in_place(|| found.iter().for_each(|(container, ..)| engine.reopen_links(container)));
     // Not before: what ends now gives its addresses back, which the network must know by then.
     for (container, link, reader) in found {
         let probe = engine.recall_health(&container);

@@ -22,6 +22,7 @@ impl Engine {
         let attached = container.read().attached.clone();
         self.leave_networks_of(attached.clone()).await;
         let decision = record_exit(container, &exit);
+        self.links_ended(container).await;
         self.execs.container_ended(container.id);
         self.container_event(container, "die", &[("exitCode", &exit.code.to_string())]);
         self.membership_events(container, &attached, "disconnect");

@@ -99,10 +99,6 @@ impl Engine {
     /// Starts a run; the verbs lock is held and the state allows it.
     pub(crate) async fn start_run(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
         container.settled().await;
-        if self.rejoin_own_network(container) {
-            // What a run's file says of networks counts only as far as the record agrees.
-            self.store(container).await?;
-        }
         let (engine, target) = (self.clone(), container.clone());
         let prepared = tokio::task::spawn_blocking(move || engine.prepare_run(&target))
             .await

@@ -204,5 +204,19 @@ run({
   async networks() {
     assert.ok((await docker.listNetworks()).some((n) => n.Name === 'none'));
     assert.equal((await docker.getNetwork('none').inspect()).Driver, 'null');
+    const network = await docker.createNetwork({ Name: 'node-net', CheckDuplicate: true, Labels: { made: 'node' } });
+    await assert.rejects(docker.createNetwork({ Name: 'node-net', CheckDuplicate: true }), status(409));
+    assert.equal((await docker.listNetworks({ filters: { label: ['made=node'] } }))[0].Id, network.id);
+    const container = await docker.createContainer({ ...body, Cmd: ['sleep', '1000'], HostConfig: { NetworkMode: 'node-net' } });
+    await container.start();
+    assert.deepEqual(Object.keys((await network.inspect()).Containers), [container.id]);
+    await assert.rejects(network.remove(), status(403));
+    await network.disconnect({ Container: container.id, Force: true });
+    await network.connect({ Container: container.id, EndpointConfig: { Aliases: ['again'] } });
+    assert.ok((await container.inspect()).NetworkSettings.Networks['node-net'].IPAddress);
+    await container.remove({ force: true });
+    await network.remove();
+    await assert.rejects(network.inspect(), status(404));
+    assert.equal((await docker.pruneNetworks()).NetworksDeleted, null);
   },
 });

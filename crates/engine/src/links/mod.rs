@@ -5,6 +5,7 @@
 
 mod env;
 mod hosts;
+mod traffic;
 
 pub(crate) use hosts::{append as append_host_lines, remove as remove_host_lines};
 
@@ -191,6 +192,7 @@ impl Engine {
     /// A container has started: those that run and have a link to it learn its address.
     pub(crate) fn tell_linked(&self, container: &Container) {
         let Some(endpoint) = container.read().attached.bridge().cloned() else { return };
+        tokio::task::block_in_place(|| self.reopen_links_to(container.id));
         for parent in self.containers.all() {
             let aliases: Vec<String> = {
                 let record = parent.read();
@@ -220,6 +222,8 @@ impl Engine {
             record.links.remove(at);
         }
         self.store(&parent).await?;
+        let (engine, child) = (self.arc(), parent.clone());
+        drop(tokio::task::spawn_blocking(move || engine.reopen_links(&child)).await);
         let file = self.dirs(&parent.id).hosts();
         match hosts::change(&file, alias, None) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),

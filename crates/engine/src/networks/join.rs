@@ -15,20 +15,6 @@ use std::sync::Arc;
 type Wanted = Vec<(Arc<Network>, EndpointSettings)>;
 
 impl Engine {
-    /// A container that has left all of its networks goes back to that of its mode, as in Docker. Whether the record
-    /// has changed.
-    pub(crate) fn rejoin_own_network(&self, container: &Container) -> bool {
-        let mut record = container.write();
-        if !record.networks.is_empty() || record.config.network_disabled {
-            return false;
-        }
-        let mode = network::mode(&record);
-        let Some(name) = mode.network() else { return false };
-        let name = self.network_name(name);
-        record.networks.insert(name, EndpointSettings::default());
-        true
-    }
-
     /// The name of the network that a client named in whatever way; of one that is not there, what the client wrote.
     pub(crate) fn network_name(&self, text: &str) -> String {
         self.networks.find(text).map_or_else(|_| text.to_owned(), |network| network.name.clone())

@@ -146,7 +146,13 @@ async fn release(
     if !attached.members.is_empty() {
         let netns = netns.ok_or_else(|| Error::internal("the shim sent no network namespace"))?;
         let (engine, attached) = (engine.clone(), attached.clone());
-        crate::blocking(move || engine.attach_networks(&attached, netns.as_fd())).await?;
+        let (id, links) = (container.id, container.read().links.clone());
+        crate::blocking(move || {
+            engine.attach_networks(&attached, netns.as_fd())?;
+            engine.open_links(id, &links, attached.bridge());
+            Ok::<_, Error>(())
+        })
+        .await?;
     }
     engine.membership_events(container, &attached, "connect");
     link.perform(RequestBody::Go { net }, &[]).await
