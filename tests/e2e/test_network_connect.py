@@ -202,6 +202,20 @@ def test_one_network_beside_the_mode(engine):
     assert address(container, "aaa") == "10.77.0.40" and "friend" in container.networks["aaa"]["Aliases"]
 
 
+def test_settings_for_one_network_alone(engine):
+    """Without a mode they are what the container joins, and the default bridge is not."""
+    engine.network("aaa")
+    body = {"Image": "busybox:e2e", "Cmd": ["sleep", "1000"], "NetworkingConfig": {"EndpointsConfig": {"aaa": {}}}}
+    id = engine.api.post("/containers/create", body, expect=201).json["Id"]
+    engine.api.post(f"/containers/{id}/start", expect=204)
+    assert set(engine.api.get(f"/containers/{id}/json").json["NetworkSettings"]["Networks"]) == {"aaa"}
+
+
+def test_network_disabled(engine):
+    container = engine.start_container(network="bridge", NetworkDisabled=True)
+    assert "eth0" not in container.exec(["ip", "-o", "link"])[1]
+
+
 @gantry_only
 def test_dns_names(engine):
     engine.network("home")

@@ -34,7 +34,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// What the look at a container's run found.
 enum Found {
     /// Its shim answers and its process runs.
-    Running { link: Arc<ShimLink>, reader: ShimReader, pid: u32, started_at: i64, run: Option<RunFile> },
+    Running { link: Arc<ShimLink>, reader: ShimReader, pid: u32, started_at: i64, run: Option<Box<RunFile>> },
     /// It ended while no daemon was there.
     Ended(Exit),
     /// There was no run.
@@ -189,7 +189,7 @@ fn silent(engine: &Engine, container: &Container, link: Arc<ShimLink>, reader: S
     Found::Running { link, reader, pid, started_at, run: run_file(engine, container) }
 }
 
-fn run_file(engine: &Engine, container: &Container) -> Option<RunFile> {
+fn run_file(engine: &Engine, container: &Container) -> Option<Box<RunFile>> {
     let bytes = std::fs::read(engine.dirs(&container.id).run_file()).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
@@ -209,7 +209,7 @@ async fn end_shim(link: &ShimLink, reader: &mut ShimReader) {
 }
 
 /// Takes over a running container; whether its namespace may have other networks than its record.
-fn adopt(engine: &Engine, container: &Container, pid: u32, started_at: i64, run: Option<RunFile>) -> bool {
+fn adopt(engine: &Engine, container: &Container, pid: u32, started_at: i64, run: Option<Box<RunFile>>) -> bool {
     let differs = {
         let mut record = container.write();
         let mut differs = false;

@@ -19,7 +19,8 @@ impl Engine {
     pub(crate) async fn run_ended(self: &Arc<Self>, container: &Arc<Container>, exit: Exit) {
         container.set_shim(None);
         container.monitor.stop();
-        let attached = container.read().attached.clone();
+        // Who is about to join another one sees that there is no shim any more.
+        let attached = std::mem::take(&mut container.write().attached);
         self.leave_networks_of(attached.clone()).await;
         let decision = record_exit(container, &exit);
         self.links_ended(container).await;

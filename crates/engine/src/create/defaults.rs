@@ -90,7 +90,9 @@ pub(super) fn networks(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode",
         ));
     }
-    // With `--network a` clients send settings for `a` alone; whoever asks for others beside the mode's gets all.
-    all.entry(own).or_default();
+    // The mode's network comes to those that were asked for, unless the mode is what clients send when they mean none.
+    if all.is_empty() || mode != NetworkMode::Bridge {
+        all.entry(own).or_default();
+    }
     Ok(all)
 }

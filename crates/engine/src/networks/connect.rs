@@ -3,9 +3,9 @@
 //! A container is on a network when its record says so. For one that runs, its run's file says it first, with what the
 //! network has given; a daemon that starts takes away again what only that file knows (`recover.rs`).
 
-use super::endpoints;
 use super::members::{Attached, Member};
 use super::record::Network;
+use super::{driver, endpoints};
 use crate::Engine;
 use crate::container::{Container, Record};
 use crate::plan::files;
@@ -86,6 +86,7 @@ impl Engine {
         let member = self.allocate(&record, network, settings, &attached)?;
         attached.members.push(member.clone());
         let joined = self.plug_in(container, &mut attached, &member, &netns);
+        let joined = joined.and_then(|()| keep(container, &attached));
         if let Err(e) = joined {
             self.undo_join(container, &record, &member, &netns);
             return Err(e);
@@ -93,14 +94,13 @@ impl Engine {
         if let Err(e) = files::member_joined(self, &record, &attached, &member) {
             tracing::warn!("container {}: {e}", container.id);
         }
-        container.write().attached = attached.clone();
         Ok(attached)
     }
 
     fn plug_in(&self, container: &Container, attached: &mut Attached, member: &Member, netns: &OwnedFd) -> Result<()> {
         // Before there is anything in the kernel that the next daemon could not explain.
         self.write_run_file(container, attached)?;
-        self.network.attach(&member.endpoint, netns.as_fd(), &member.ifname)?;
+        driver::attach(self, member, netns.as_fd())?;
         self.network.configure(netns.as_fd(), &attached.layout())?;
         self.move_ports(container.id, attached)?;
         self.write_run_file(container, attached)
@@ -109,8 +109,8 @@ impl Engine {
     fn undo_join(&self, container: &Container, record: &Record, member: &Member, netns: &OwnedFd) {
         let steps = [
             self.move_ports(container.id, &mut record.attached.clone()),
-            self.network.detach(&member.endpoint, netns.as_fd(), &member.ifname).map_err(Error::from),
-            self.network.release(&member.endpoint).map_err(Error::from),
+            driver::detach(self, member, netns.as_fd()),
+            driver::release(self, member),
             self.network.configure(netns.as_fd(), &record.attached.layout()).map_err(Error::from),
             self.write_run_file(container, &record.attached),
         ];
@@ -124,6 +124,17 @@ impl Engine {
         let restart_count = container.read().state.restart_count;
         crate::start::RunFile { attached: attached.clone(), restart_count }.write(&self.dirs(&container.id).run_file())
     }
+}
+
+/// Notes what a container is attached to, unless its run has ended meanwhile: whoever ends it takes away only what is
+/// noted by then (`run_ended`).
+fn keep(container: &Container, attached: &Attached) -> Result<()> {
+    let mut record = container.write();
+    if container.shim().is_none() {
+        return Err(Error::conflict(format!("Container {} is not running", record.id)));
+    }
+    record.attached = attached.clone();
+    Ok(())
 }
 
 /// The network namespace of a running container.

@@ -4,6 +4,7 @@
 //! next one (`recover.rs`).
 
 use super::connect::{network_namespace, not_host};
+use super::driver;
 use super::record::Network;
 use crate::Engine;
 use crate::container::Container;
@@ -85,11 +86,16 @@ impl Engine {
         let netns = network_namespace(&record)?;
         // Ports go where the way out goes, before the way of old is gone.
         let moved = self.move_ports(container.id, &mut attached);
-        container.write().attached = attached.clone();
+        {
+            // Not as a whole: the run may have ended meanwhile.
+            let mut record = container.write();
+            record.attached.members.retain(|member| member.network != network.id);
+            record.attached.published.clone_from(&attached.published);
+        }
         let steps = [
             moved,
-            self.network.detach(&member.endpoint, netns.as_fd(), &member.ifname).map_err(Error::from),
-            self.network.release(&member.endpoint).map_err(Error::from),
+            driver::detach(self, &member, netns.as_fd()),
+            driver::release(self, &member),
             self.network.configure(netns.as_fd(), &attached.layout()).map_err(Error::from),
             files::member_left(self, &record, &member),
             self.write_run_file(container, &attached),

@@ -2,12 +2,15 @@
 //!
 //! This is the only place that tells them apart.
 
-use super::ipam;
+use super::members::Member;
 use super::record::Network;
+use super::{endpoints, ipam};
 use crate::Engine;
-use gantry_api_types::IpamConfig;
+use crate::container::Record;
+use gantry_api_types::{EndpointSettings, IpamConfig};
 use gantry_model::{Error, Result};
-use gantry_network::{Driver, NetworkDraft, NetworkSpec};
+use gantry_network::{Driver, Endpoint, NetworkDraft, NetworkSpec};
+use std::os::fd::BorrowedFd;
 
 /// Makes what the network needs in the kernel and completes its record. Blocks.
 pub(super) fn create(engine: &Engine, mut network: Network) -> Result<Network> {
@@ -44,6 +47,31 @@ pub(super) fn remove(engine: &Engine, network: &Network) -> Result<()> {
         Some(spec) => Ok(engine.network.remove(&spec.id)?),
         None => Ok(()),
     }
+}
+
+/// Reserves a place for a container; nothing changes in the kernel. Blocks.
+pub(super) fn allocate(
+    engine: &Engine,
+    network: &Network,
+    record: &Record,
+    settings: &EndpointSettings,
+) -> Result<Endpoint> {
+    Ok(engine.network.allocate(&endpoints::request(engine, network, record, settings)?)?)
+}
+
+/// Makes the interface of a reserved place in a network namespace; after an error nothing of it is there. Blocks.
+pub(super) fn attach(engine: &Engine, member: &Member, netns: BorrowedFd<'_>) -> Result<()> {
+    Ok(engine.network.attach(&member.endpoint, netns, &member.ifname)?)
+}
+
+/// Removes the interface from a network namespace that goes on living. Blocks.
+pub(super) fn detach(engine: &Engine, member: &Member, netns: BorrowedFd<'_>) -> Result<()> {
+    Ok(engine.network.detach(&member.endpoint, netns, &member.ifname)?)
+}
+
+/// Gives a place back, with its interface if that is still there. Blocks.
+pub(super) fn release(engine: &Engine, member: &Member) -> Result<()> {
+    Ok(engine.network.release(&member.endpoint)?)
 }
 
 /// A bridge has one address of a family.

@@ -2,7 +2,9 @@
 
 use super::ipam;
 use super::record::Network;
+use crate::Engine;
 use crate::container::Record;
+use crate::plan::network::mode;
 use gantry_api_types::EndpointSettings;
 use gantry_model::{Error, Result};
 use gantry_network::{EndpointRequest, MacAddr};
@@ -29,8 +31,7 @@ pub(crate) fn asked(settings: EndpointSettings) -> EndpointSettings {
 /// Whether the settings make sense by themselves; the network may not exist yet.
 pub(crate) fn check(settings: &EndpointSettings) -> Result<()> {
     parse(settings)?;
-    let links = settings.links.iter().flatten();
-    links.map(|link| crate::links::parse(link).map(drop)).collect::<Result<()>>()?;
+    settings.links.iter().flatten().try_for_each(|link| crate::links::parse(link).map(drop))?;
     interface_name(settings)?;
     interface_settings(settings, "eth0").map(drop)
 }
@@ -101,10 +102,16 @@ fn parse(settings: &EndpointSettings) -> Result<Wanted> {
 }
 
 /// What the network room is asked for.
-pub(crate) fn request(network: &Network, record: &Record, settings: &EndpointSettings) -> Result<EndpointRequest> {
+pub(crate) fn request(
+    engine: &Engine,
+    network: &Network,
+    record: &Record,
+    settings: &EndpointSettings,
+) -> Result<EndpointRequest> {
     let wanted = parse(settings)?;
-    // The container's own address of old is that of its first network.
-    let of_container = (network.name == mode_network(record)).then_some(record.config.mac_address.as_str());
+    // The container's own address of old is that of its mode's network.
+    let own = mode(record).network().is_some_and(|name| engine.network_name(name) == network.name);
+    let of_container = own.then_some(record.config.mac_address.as_str());
     let mac = match (wanted.mac, of_container.filter(|text| !text.is_empty())) {
         (Some(mac), _) => Some(mac),
         (None, Some(text)) => Some(text.parse().map_err(|_| Error::invalid(format!("invalid MAC address: {text}")))?),
@@ -117,14 +124,6 @@ pub(crate) fn request(network: &Network, record: &Record, settings: &EndpointSet
         mac,
         ..EndpointRequest::new(network.id, record.id)
     })
-}
-
-/// The name that `NetworkMode` gives to the network.
-fn mode_network(record: &Record) -> &str {
-    match record.host_config.network_mode.as_str() {
-        "" | "default" => "bridge",
-        mode => mode,
-    }
 }
 
 /// The name that the client wants for the interface.

@@ -1,8 +1,8 @@
 //! Joining networks at a start, and leaving them at the end of a run.
 
-use super::endpoints;
 use super::members::{Attached, Member};
 use super::record::Network;
+use super::{driver, endpoints};
 use crate::Engine;
 use crate::container::{Container, Record};
 use crate::plan::network::{self, NetworkMode, Predefined};
@@ -83,7 +83,7 @@ impl Engine {
             }
         };
         let settings_of_interface = endpoints::interface_settings(settings, &ifname)?;
-        let endpoint = self.network.allocate(&endpoints::request(network, record, settings)?)?;
+        let endpoint = driver::allocate(self, network, record, settings)?;
         Ok(Member {
             network: network.id,
             name: network.name.clone(),
@@ -98,7 +98,8 @@ impl Engine {
 
     /// Reserves the published ports. Without a way out they lead nowhere until a network is joined that has one.
     fn reserve_ports(&self, record: &Record, attached: &mut Attached) -> Result<Vec<OwnedFd>> {
-        if !matches!(network::mode(record), NetworkMode::Bridge | NetworkMode::Custom(_)) {
+        let mode = network::mode(record);
+        if !matches!(mode, NetworkMode::Bridge | NetworkMode::Custom(_)) || record.config.network_disabled {
             return Ok(Vec::new());
         }
         let requests = network::port_requests(record)?;
@@ -120,7 +121,7 @@ impl Engine {
     /// Makes the links into the container's network namespace and opens its ports. Blocks.
     pub(crate) fn attach_networks(&self, attached: &Attached, netns: BorrowedFd<'_>) -> Result<()> {
         for member in &attached.members {
-            self.network.attach(&member.endpoint, netns, &member.ifname)?;
+            driver::attach(self, member, netns)?;
         }
         if let Some(published) = &attached.published {
             self.network.open_ports(published)?;
@@ -138,16 +139,16 @@ impl Engine {
 
     /// Gives everything back. Blocks; what fails is logged, for nobody can act on it.
     pub(crate) fn leave_networks(&self, attached: &Attached) {
-        let report = |what: &str, result: gantry_network::Result<()>| {
+        let report = |what: &str, result: Result<()>| {
             if let Err(e) = result {
                 tracing::warn!("{what}: {e}");
             }
         };
         if let Some(published) = &attached.published {
-            report("closing published ports", self.network.close_ports(&published.container));
+            report("closing published ports", self.network.close_ports(&published.container).map_err(Into::into));
         }
         for member in &attached.members {
-            report("releasing a network endpoint", self.network.release(&member.endpoint));
+            report("releasing a network endpoint", driver::release(self, member));
         }
     }
 

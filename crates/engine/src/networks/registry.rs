@@ -36,13 +36,12 @@ impl Networks {
         let mut batch = Batch::new();
         let mut default_bridge = None;
         for predefined in Predefined::ALL {
-            let network = match identities.get(predefined.name()) {
-                Some((id, created)) => Network::predefined(predefined, *id, *created),
-                None => {
-                    let network = Network::predefined(predefined, Id::random(), Timestamp::now());
-                    batch = batch.put(NETWORKS, predefined.name(), &network)?;
-                    network
-                }
+            let network = if let Some((id, created)) = identities.get(predefined.name()) {
+                Network::predefined(predefined, *id, *created)
+            } else {
+                let network = Network::predefined(predefined, Id::random(), Timestamp::now());
+                batch = batch.put(NETWORKS, predefined.name(), &network)?;
+                network
             };
             if predefined == Predefined::Bridge {
                 default_bridge = Some(network.id);
