@@ -15,11 +15,20 @@ def cycle(engine, number, rounds, errors):
     try:
         for turn in range(rounds):
             network = "bridge" if turn % 2 else "none"
+            other = None
+            if network == "bridge":
+                pools = [{"Subnet": f"10.203.{number}.0/24"}, {"Subnet": f"fd00:203:{number}::/64"}]
+                other = api.post("/networks/create", {"Name": f"leak-{number}", "EnableIPv6": True, "IPAM": {"Config": pools}},
+                                 expect=201).json["Id"]
             id = api.post("/containers/create", {
                 "Image": IMAGE, "Cmd": ["sh", "-c", "echo x; exec sleep 1000"], "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/v": {}},
                 "HostConfig": {"NetworkMode": network, "PublishAllPorts": network == "bridge"}}, name=f"leak-{number}-{turn}", expect=201).json["Id"]
             path = f"/containers/{id}"
             api.post(f"{path}/start", expect=204)
+            if other:
+                api.post(f"/networks/{other}/connect", {"Container": id}, expect=200)
+                if turn % 3:
+                    api.post("/networks/bridge/disconnect", {"Container": id}, expect=200)
             exec_id = api.post(f"{path}/exec", {"Cmd": ["true"], "AttachStdout": True}, expect=201).json["Id"]
             api.post(f"/exec/{exec_id}/start", {"Detach": False}, expect=200)
             api.get(f"{path}/logs", stdout=True, expect=200)
@@ -29,6 +38,8 @@ def cycle(engine, number, rounds, errors):
                 api.delete(path, v=True, expect=204)
             else:
                 api.delete(path, v=True, force=True, expect=204)
+            if other:
+                api.delete(f"/networks/{other}", expect=204)
     except Exception as error:
         errors.append(error)
 

@@ -152,3 +152,28 @@ def test_a_flushed_firewall_comes_back(own_engine):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert from_outside(engine, engine.address, 8081)
+
+
+def test_links_where_members_do_not_talk(own_engine):
+    """`--icc=false`: whoever has a link reaches what its target exposes, for as long as both run."""
+    engine = own_engine("--icc=false")
+    there = server(engine, "bridge")
+    engine.api.post(f"/containers/{there.id}/rename", name="there", expect=204)
+    stranger = engine.start_container(network="bridge")
+    friend = engine.start_container(network="bridge", host={"Links": ["there:there"]})
+    assert reaches(friend, "there", 80)
+    filtered = not engine.is_reference or engine.sandbox.run(
+        ["cat", "/proc/sys/net/bridge/bridge-nf-call-iptables"], check=False).stdout.strip() == "1"
+    if filtered:
+        assert not reaches(friend, there.ip, 81) and not reaches(stranger, there.ip, 80)
+    if not engine.is_reference:
+        engine.kill()
+        engine.start()
+        assert reaches(friend, "there", 80) and not reaches(stranger, there.ip, 80)
+    before = there.ip
+    there.stop(t=0)
+    engine.start_container(network="bridge")
+    there.start()
+    wait_until(lambda: there.exec("netstat -ltn | grep -c ':8[01] '")[1].strip() == "2")
+    assert there.ip != before or engine.is_reference
+    wait_until(lambda: reaches(friend, "there", 80))

@@ -83,8 +83,11 @@ def test_twenty_ports(engine):
 
 
 def test_sctp_is_published(engine):
-    container = engine.start_container(network="front", ExposedPorts={"80/sctp": {}},
-                                       host={"PortBindings": {"80/sctp": [{"HostPort": "8080"}]}})
+    container = engine.create(network="front", ExposedPorts={"80/sctp": {}}, host={"PortBindings": {"80/sctp": [{"HostPort": "8080"}]}})
+    if engine.is_reference and "protocol not supported" in container.start(expect=(204, 500)).body.decode():
+        return  # Its proxy needs sockets of the protocol, which this kernel lacks.
+    if not engine.is_reference:
+        container.start()
     assert ports(container, "80/sctp")[0]["HostPort"] == "8080"
 
 
@@ -113,16 +116,14 @@ def test_senders_find_the_container_of_the_moment(engine):
     """A sender of datagrams that never pauses is not sent to a container that is gone."""
     with engine.sandbox.socket("outside", socket.SOCK_DGRAM) as sender:
         sender.settimeout(3)
-        sender.connect((engine.address, 8080))
+        # Not connected: what was refused in between is nobody's error.
+        at = (engine.address, 8080)
         for network in ("front", "back"):
             server = echo(engine, [{"HostPort": "8080"}], "udp", network)
-            sender.send(b"hi")
+            sender.sendto(b"hi", at)
             assert sender.recv(100).startswith(b"echo:hi"), network
             server.remove(force=True)
-            try:
-                sender.send(b"between")
-            except OSError:
-                pass
+            sender.sendto(b"between", at)
 
 
 @pytest.mark.differs(reference="the containers end with the daemon, unless it was told to leave them alone")

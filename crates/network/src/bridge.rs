@@ -158,6 +158,10 @@ fn settings(wanted: &Wanted<'_>, ours: bool) -> Result<()> {
         // firewall sees what they send and lets through what links allow.
         wish("ipv4/conf/{}/proxy_arp_pvlan", if wanted.icc { "0" } else { "1" }, "links have no effect");
     }
+    if !wanted.icc {
+        // Answers for others are held back for most of a second by default, in favour of the others' own.
+        wish("ipv4/neigh/{}/proxy_delay", "0", "first packets by links take a second");
+    }
     // A kernel without IPv6 has no such settings.
     if !sysctl::has_ipv6() {
         return Ok(());
