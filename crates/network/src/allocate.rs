@@ -21,7 +21,9 @@ impl Manager {
         let ipv6 = match network.take_ipv6(request.ipv6) {
             Ok(ipv6) => ipv6,
             Err(e) => {
-                ipv4.into_iter().for_each(|(ip, _)| network.free(ip.into()));
+                if let Some((ip, _)) = ipv4 {
+                    network.free(ip.into());
+                }
                 return Err(e);
             }
         };

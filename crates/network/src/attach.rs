@@ -2,7 +2,7 @@
 
 use crate::books::Made;
 use crate::manager::lock;
-use crate::{Driver, Endpoint, Error, Manager, Result, parent};
+use crate::{Driver, Endpoint, Error, MacAddr, Manager, Result, parent};
 use gantry_linux::netlink::container::{self, Layout};
 use gantry_linux::netlink::route::{self, BridgePort, Ipvlan, Macvlan, VethPair};
 use gantry_linux::netlink::{Batch, Protocol, Socket, namespace};
@@ -30,7 +30,7 @@ impl Manager {
                 Ipvlan { name: ifname, parent: *parent, mode, flag, mtu: endpoint.mtu, netns }.add(&mut batch);
             }
             (Made::Stacked { parent }, Driver::Macvlan(options)) => {
-                let mac = endpoint.mac.map(|mac| mac.octets());
+                let mac = endpoint.mac.map(MacAddr::octets);
                 let mode = options.mode;
                 Macvlan { name: ifname, parent: *parent, mode, mac, mtu: endpoint.mtu, netns }.add(&mut batch);
             }
@@ -87,7 +87,7 @@ fn plug(batch: &mut Batch, endpoint: &Endpoint, bridge: u32, port: BridgePort, n
         name: &endpoint.host_ifname,
         bridge,
         peer_name: ifname,
-        peer_mac: endpoint.mac.map(|mac| mac.octets()),
+        peer_mac: endpoint.mac.map(MacAddr::octets),
         peer_netns: netns,
         mtu: endpoint.mtu,
     };

@@ -85,9 +85,8 @@ impl Host {
 pub(crate) fn ensure(socket: &mut Socket, wanted: &Wanted<'_>, host: &Host) -> Result<Bridge> {
     let (index, alias) = match host.link(wanted.name) {
         Some(link) if link.kind.as_deref() == Some("bridge") => (link.index, link.alias.clone()),
-        Some(_) => return Err(Error::BridgeMissing(wanted.name.to_owned())),
         None if wanted.make => make(socket, wanted)?,
-        None => return Err(Error::BridgeMissing(wanted.name.to_owned())),
+        _ => return Err(Error::BridgeMissing(wanted.name.to_owned())),
     };
     // What it has by itself, its link-local address, is not ours to judge.
     let is_ours = |ip: &IpAddr| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());

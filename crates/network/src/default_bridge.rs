@@ -77,16 +77,14 @@ fn ipv4(config: &Config, has: &[(IpAddr, u8)], used: &[Net]) -> Result<(Ipv4Addr
         IpAddr::V4(ip) => Some((*ip, *len)),
         IpAddr::V6(_) => None,
     });
-    let (address, prefix_len) = match config.bip.or(first) {
-        Some(address) => address,
-        None => {
-            let subnet = pools::choose(&config.address_pools, true, b"", used)?;
-            match create::first_address(subnet) {
-                IpAddr::V4(ip) => (ip, subnet.prefix_len()),
-                IpAddr::V6(_) => return Err(Error::PoolsExhausted { ipv4: true }),
-            }
+    let free = || {
+        let subnet = pools::choose(&config.address_pools, true, b"", used)?;
+        match create::first_address(subnet) {
+            IpAddr::V4(ip) => Ok((ip, subnet.prefix_len())),
+            IpAddr::V6(_) => Err(Error::PoolsExhausted { ipv4: true }),
         }
     };
+    let (address, prefix_len) = config.bip.or(first).map_or_else(free, Ok)?;
     let subnet = Net::of(address, prefix_len);
     let range = config.fixed_cidr.map(|(ip, len)| Net::of(ip, len));
     let gateway = config.default_gateway.unwrap_or(address);

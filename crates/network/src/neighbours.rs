@@ -34,7 +34,7 @@ impl Shared {
         if self.firewall.is_none() {
             return Ok(());
         }
-        if self.dockers_tables(&mut lock(&self.netfilter))?.is_empty() {
+        if dockers_tables(&mut lock(&self.netfilter))?.is_empty() {
             return Ok(());
         }
         // Links are locked before the firewall.
@@ -53,7 +53,7 @@ impl Shared {
     }
 
     fn tell_docker(&self, socket: &mut Socket, bridges: &[String], ways_out: &[String]) -> Result<()> {
-        for at in self.dockers_tables(socket)? {
+        for at in dockers_tables(socket)? {
             let there = nft::rules(socket, at, CHAIN).map_err(fail)?;
             let comment = self.config.table_name();
             let mut change = Transaction::of_family(at.family.unwrap_or(Family::Ipv4), TABLE);
@@ -67,16 +67,6 @@ impl Shared {
         Ok(())
     }
 
-    /// The tables in which there is a chain for others.
-    fn dockers_tables(&self, socket: &mut Socket) -> Result<Vec<Where<'static>>> {
-        let mut found = Vec::new();
-        for at in TABLES {
-            let chains = nft::chains(socket, at).map_err(fail)?;
-            found.extend(chains.iter().any(|name| name == CHAIN).then_some(at));
-        }
-        Ok(found)
-    }
-
     /// The interfaces that are no bridges, no parts of bridges and not the loopback.
     fn ways_out(&self) -> Result<Vec<String>> {
         let links = route::links(&mut lock(&self.links)).map_err(|e| Error::kernel("list links")(e.into()))?;
@@ -84,6 +74,16 @@ impl Shared {
             |link: &&route::Link| link.kind.as_deref() != Some("bridge") && link.master.is_none() && link.name != "lo";
         Ok(links.iter().filter(is_way_out).map(|link| link.name.clone()).collect())
     }
+}
+
+/// The tables in which there is a chain for others.
+fn dockers_tables(socket: &mut Socket) -> Result<Vec<Where<'static>>> {
+    let mut found = Vec::new();
+    for at in TABLES {
+        let chains = nft::chains(socket, at).map_err(fail)?;
+        found.extend(chains.iter().any(|name| name == CHAIN).then_some(at));
+    }
+    Ok(found)
 }
 
 fn fail(e: gantry_linux::netlink::Error) -> Error {

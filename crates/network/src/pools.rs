@@ -58,9 +58,10 @@ fn first_free(AddressPool { base, size }: AddressPool, used: &[Net]) -> Option<N
 fn unique_local(seed: &[u8]) -> Net {
     let round = |start: u64| seed.iter().fold(start, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
     let hash = (round(0xcbf2_9ce4_8422_2325) ^ round(0x9e37_79b9_7f4a_7c15).rotate_left(32)).to_be_bytes();
-    let [a, b, c, d, e, ..] = hash;
-    let join = |high, low| u16::from_be_bytes([high, low]);
-    Net::of(Ipv6Addr::new(join(0xfd, a), join(b, c), join(d, e), 0, 0, 0, 0, 0), 48)
+    let mut address = [0; 16];
+    address[0] = 0xfd;
+    address[1..6].copy_from_slice(&hash[..5]);
+    Net::of(Ipv6Addr::from(address), 48)
 }
 
 #[cfg(test)]

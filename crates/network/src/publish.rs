@@ -6,8 +6,8 @@ use crate::manager::{Shared, lock};
 use crate::options::bind_address;
 use crate::ports::Wanted;
 use crate::{
-    BridgeOptions, Config, Driver, Endpoint, Error, Gateways, Manager, PortBinding, PortRequest, Proto, Publication,
-    Published, Result, Target,
+    BridgeOptions, Config, Driver, Endpoint, Error, GatewayMode, Gateways, Manager, PortBinding, PortRequest, Proto,
+    Publication, Published, Result, Target,
 };
 use gantry_linux::netlink::conntrack::{self, Tuple};
 use gantry_linux::netlink::{Socket, route};
@@ -222,7 +222,7 @@ impl Plan {
         let target = published.ipv4.map(|t| t.address.into()).or_else(|| published.ipv6.map(|t| t.address.into()));
         Self {
             bind,
-            translated: modes.map(|mode| mode.translates()),
+            translated: modes.map(GatewayMode::translates),
             target: target.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             published,
         }

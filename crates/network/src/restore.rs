@@ -84,13 +84,12 @@ impl Manager {
                 let books = lock(&self.shared.books);
                 books.networks.get(&endpoint.network).and_then(Network::bridge).cloned()
             };
-            match (by_name.get(endpoint.host_ifname.as_str()), bridge) {
-                (Some(link), Some(bridge)) => {
-                    errors.extend(plug_in(&mut lock(&self.shared.links), &bridge, link).err());
-                }
+            let Some((link, bridge)) = by_name.get(endpoint.host_ifname.as_str()).zip(bridge) else {
                 // Made inside a namespace that only its container can name now: a restart of it is the cure.
-                _ => tracing::warn!(container = %endpoint.container, "the container has lost a network link"),
-            }
+                tracing::warn!(container = %endpoint.container, "the container has lost a network link");
+                continue;
+            };
+            errors.extend(plug_in(&mut lock(&self.shared.links), &bridge, link).err());
         }
         errors
     }

@@ -27,7 +27,7 @@ fn nothing_is_left_behind() {
     let manager = lab.default_manager();
     let with_bridge = lab.host.links();
     assert!(with_bridge.contains(&"gantry0".to_owned()));
-    let containers: Vec<_> = (0..5).map(|i| lab.start(&manager, vec![tcp(8000 + i, 80)])).collect();
+    let containers: Vec<_> = (0..5).map(|i| lab.start(&manager, &[tcp(8000 + i, 80)])).collect();
     assert_eq!(lab.host.links().len(), with_bridge.len() + 5);
     assert!(!lab.host.run(|| manager.remove_if_unused()).unwrap(), "it is in use");
     for container in &containers {
@@ -47,8 +47,8 @@ fn nothing_is_left_behind() {
 fn a_crash_in_between() {
     let lab = Lab::new();
     let manager = lab.default_manager();
-    let survivor = lab.start(&manager, vec![tcp(8080, 80)]);
-    let lost = lab.start(&manager, vec![tcp(9090, 80)]);
+    let survivor = lab.start(&manager, &[tcp(8080, 80)]);
+    let lost = lab.start(&manager, &[tcp(9090, 80)]);
     for (container, name) in [(&survivor, "survivor"), (&lost, "lost")] {
         container.namespace.serve_tcp("0.0.0.0:80", name);
     }
@@ -62,8 +62,8 @@ fn a_crash_in_between() {
     assert!(lab.neighbour.cannot_reach(HOST, 9090), "nobody's port");
     assert!(!lab.host.links().contains(&lost.endpoint.host_ifname), "nobody's link");
     drop(lost);
-    assert_ne!(lab.start(&manager, vec![tcp(9090, 80)]).ip, survivor.ip);
-    let error = lab.allocate(&manager, vec![tcp(8080, 80)]).unwrap_err();
+    assert_ne!(lab.start(&manager, &[tcp(9090, 80)]).ip, survivor.ip);
+    let error = lab.allocate(&manager, &[tcp(8080, 80)]).unwrap_err();
     assert!(matches!(error, Error::PortAllocated(_)), "{error}");
     lab.release(&manager, &survivor);
     assert!(lab.neighbour.cannot_reach(HOST, 8080));
@@ -73,7 +73,7 @@ fn a_crash_in_between() {
 fn a_removed_bridge_and_a_flushed_firewall_come_back() {
     let lab = Lab::new();
     let manager = lab.default_manager();
-    let web = lab.start(&manager, vec![tcp(8080, 80)]);
+    let web = lab.start(&manager, &[tcp(8080, 80)]);
     web.namespace.serve_tcp("0.0.0.0:80", "web");
     let wreck = |table_only: bool| {
         lab.host.netfilter(|socket| {
@@ -114,7 +114,7 @@ fn a_foreign_layout_is_replaced() {
     });
     let manager = lab.default_manager();
     lab.restore(&manager, &[], &[]);
-    let web = lab.start(&manager, vec![tcp(8080, 80)]);
+    let web = lab.start(&manager, &[tcp(8080, 80)]);
     web.namespace.serve_tcp("0.0.0.0:80", "web");
     assert!(lab.neighbour.ask(HOST, 8080).is_ok());
 }
@@ -143,14 +143,14 @@ fn daemons_side_by_side() {
     subnets.sort_unstable();
     assert_eq!(subnets, [18, 19, 20]);
 
-    let web = lab.start(&managers[0], vec![tcp(8080, 80)]);
-    let other = lab.start(&managers[1], vec![]);
+    let web = lab.start(&managers[0], &[tcp(8080, 80)]);
+    let other = lab.start(&managers[1], &[]);
     web.namespace.serve_tcp("0.0.0.0:80", "web");
     assert!(lab.neighbour.ask(HOST, 8080).is_ok());
     assert!(other.namespace.ask(HOST, 8080).is_ok(), "by the published port");
     assert!(other.namespace.cannot_reach(web.ip, 80), "and by no other way");
     for manager in &managers[1..] {
-        lab.restore(&manager, &[], &[]);
+        lab.restore(manager, &[], &[]);
     }
     assert!(lab.neighbour.ask(HOST, 8080).is_ok(), "a restart of one daemon is none of another's business");
 }
@@ -167,11 +167,11 @@ fn settings_of_the_subnet() {
     };
     let manager = lab.manager(config.clone());
     assert_eq!(subnet(&manager), "10.9.0.0/16");
-    let endpoint = lab.allocate(&manager, vec![]).unwrap().endpoint;
+    let endpoint = lab.allocate(&manager, &[]).unwrap().endpoint;
     assert_eq!(endpoint.ipv4, Some((Ipv4Addr::new(10, 9, 7, 0), 16)));
     assert_eq!((endpoint.gateway_v4, endpoint.mtu), (Some(Ipv4Addr::new(10, 9, 7, 1)), 1400));
     assert_eq!(endpoint.mac, Some(MacAddr::new([2, 0x42, 10, 9, 7, 0])));
-    assert_eq!(lab.allocate(&manager, vec![]).unwrap().endpoint.ipv4, Some((Ipv4Addr::new(10, 9, 7, 2), 16)));
+    assert_eq!(lab.allocate(&manager, &[]).unwrap().endpoint.ipv4, Some((Ipv4Addr::new(10, 9, 7, 2), 16)));
     drop(manager);
 
     // Without the setting the bridge keeps its address; with another one it gets that.
@@ -206,7 +206,7 @@ fn pools_bridges_of_others_and_none() {
 
     let none = lab.manager(Config { bridge: BridgeChoice::Disabled, ..instance("cccccc") });
     assert!(none.default_bridge().is_none());
-    assert!(matches!(lab.allocate(&none, vec![]), Err(Error::UnknownNetwork(_))));
+    assert!(matches!(lab.allocate(&none, &[]), Err(Error::UnknownNetwork(_))));
     lab.restore(&none, &[], &[]);
 }
 
@@ -216,7 +216,7 @@ fn a_failed_attach() {
     let lab = Lab::new();
     let manager = lab.default_manager();
     let before = lab.host.links();
-    let allocation = lab.allocate(&manager, vec![tcp(8080, 80)]).unwrap();
+    let allocation = lab.allocate(&manager, &[tcp(8080, 80)]).unwrap();
     let file = std::fs::File::open("/dev/null").unwrap();
     lab.host.run(|| manager.attach(&allocation.endpoint, std::os::fd::AsFd::as_fd(&file), "eth0")).unwrap_err();
     assert_eq!(lab.host.links(), before);
@@ -234,7 +234,7 @@ fn many_at_once() {
     let alive = Mutex::new(HashSet::new());
     let client = &|port: u16| {
         for _ in 0..20 {
-            let container = lab.start(&manager, vec![tcp(port, 80)]);
+            let container = lab.start(&manager, &[tcp(port, 80)]);
             assert!(alive.lock().unwrap().insert(container.ip), "an address given out twice");
             assert!(container.namespace.cannot_reach(container.gateway, 1), "refused");
             // Off the list first: as soon as it is released, another client may get it.

@@ -118,7 +118,7 @@ fn networks_are_apart() {
             }),
         )
     });
-    let default = lab.start(&manager, vec![]);
+    let default = lab.start(&manager, &[]);
     for (container, name) in [(&a, "a"), (&b, "b"), (&default, "default")] {
         container.namespace.serve_tcp("[::]:80", name);
         container.namespace.serve_tcp("[::]:81", name);
@@ -187,7 +187,7 @@ fn internal_networks_lead_nowhere() {
     let lab = Lab::new();
     let manager = lab.default_manager();
     let internal = lab.network(&manager, |draft| (draft.internal, draft.ipv6) = (true, true));
-    let web = lab.start(&manager, vec![tcp(8080, 80)]);
+    let web = lab.start(&manager, &[tcp(8080, 80)]);
     web.namespace.serve_tcp("[::]:80", "web");
     let [a, b] = [(); 2].map(|()| lab.start_on(&manager, internal.id, &[]));
     b.namespace.serve_tcp("[::]:80", "b");
@@ -435,7 +435,7 @@ fn the_default_network_with_ipv6() {
         let manager = lab.manager(config.clone());
         let subnet = manager.default_bridge().unwrap().subnets[1].subnet;
         assert!(config.fixed_cidr_v6.is_none_or(|fixed| fixed == subnet), "{subnet}");
-        let web = lab.start(&manager, vec![tcp(8080, 80)]);
+        let web = lab.start(&manager, &[tcp(8080, 80)]);
         web.namespace.serve_tcp("[::]:80", "web");
         assert!(subnet.contains(web.ip6.into()));
         assert!(lab.neighbour.ask(HOST6, 8080).is_ok());

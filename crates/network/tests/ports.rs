@@ -19,20 +19,20 @@ fn on(ip: impl Into<IpAddr>, request: &PortRequest) -> PortRequest {
 fn a_port_of_another_container() {
     let lab = Lab::new();
     let manager = lab.default_manager();
-    let first = lab.allocate(&manager, vec![tcp(8080, 80)]).unwrap();
-    let message = |request| lab.allocate(&manager, vec![tcp(9090, 90), request]).unwrap_err().to_string();
+    let first = lab.allocate(&manager, &[tcp(8080, 80)]).unwrap();
+    let message = |request| lab.allocate(&manager, &[tcp(9090, 90), request]).unwrap_err().to_string();
 
     assert_eq!(message(tcp(8080, 80)), "Bind for 0.0.0.0:8080 failed: port is already allocated");
     assert_eq!(message(on(HOST, &tcp(8080, 80))), "Bind for 198.51.100.1:8080 failed: port is already allocated");
     assert_eq!(message(range(8080, 8080)), "Bind for 0.0.0.0:8080 failed: port is already allocated");
-    lab.allocate(&manager, vec![PortRequest { proto: Proto::Udp, ..tcp(8080, 80) }]).unwrap();
+    lab.allocate(&manager, &[PortRequest { proto: Proto::Udp, ..tcp(8080, 80) }]).unwrap();
 
     // A failure keeps nothing: neither the port before the one that failed nor the address.
-    let retry = lab.allocate(&manager, vec![tcp(9090, 90)]).unwrap();
+    let retry = lab.allocate(&manager, &[tcp(9090, 90)]).unwrap();
     assert_eq!(retry.published.bindings[0].host_port, 9090);
     lab.host.run(|| manager.close_ports(&first.endpoint.container)).unwrap();
     drop(first);
-    lab.allocate(&manager, vec![tcp(8080, 80)]).unwrap();
+    lab.allocate(&manager, &[tcp(8080, 80)]).unwrap();
 }
 
 #[test]
@@ -40,12 +40,12 @@ fn a_port_of_another_program() {
     let lab = Lab::new();
     let manager = lab.default_manager();
     let _program = lab.host.run(|| TcpListener::bind("0.0.0.0:8080").unwrap());
-    let error = lab.allocate(&manager, vec![tcp(8080, 80)]).unwrap_err().to_string();
+    let error = lab.allocate(&manager, &[tcp(8080, 80)]).unwrap_err().to_string();
     assert_eq!(error, "failed to bind host port for 0.0.0.0:8080:172.17.0.2:80/tcp: address already in use");
-    let error = lab.allocate(&manager, vec![on(Ipv4Addr::new(192, 0, 2, 9), &tcp(80, 80))]).unwrap_err().to_string();
+    let error = lab.allocate(&manager, &[on(Ipv4Addr::new(192, 0, 2, 9), &tcp(80, 80))]).unwrap_err().to_string();
     assert!(error.ends_with("cannot assign requested address"), "{error}");
 
-    let allocation = lab.allocate(&manager, vec![range(8080, 8082)]).unwrap();
+    let allocation = lab.allocate(&manager, &[range(8080, 8082)]).unwrap();
     assert_eq!(allocation.published.bindings[0].host_port, 8081);
 }
 
@@ -56,12 +56,12 @@ fn held_ports_are_held() {
     let manager = lab.default_manager();
     let neighbour = lab.manager(Config { instance: "0a1b2c".into(), ..Config::default() });
     let udp = PortRequest { proto: Proto::Udp, ..tcp(8080, 80) };
-    let held = lab.allocate(&manager, vec![tcp(8080, 80), udp.clone()]).unwrap();
+    let held = lab.allocate(&manager, &[tcp(8080, 80), udp.clone()]).unwrap();
     assert!(lab.host.run(|| TcpListener::bind("0.0.0.0:8080").is_err()));
     assert!(lab.host.run(|| TcpListener::bind("127.0.0.1:8080").is_err()));
     assert!(lab.host.run(|| UdpSocket::bind("0.0.0.0:8080").is_err()));
     for request in [tcp(8080, 80), udp] {
-        let error = lab.allocate(&neighbour, vec![request]).unwrap_err().to_string();
+        let error = lab.allocate(&neighbour, &[request]).unwrap_err().to_string();
         assert!(error.ends_with("address already in use"), "{error}");
     }
     // The daemon may go: whoever has the sockets has the ports.
@@ -84,10 +84,10 @@ fn a_port_whose_server_has_just_ended() {
         drop(connection);
         drop(client);
     });
-    let held = lab.allocate(&manager, vec![tcp(8080, 80)]).unwrap();
+    let held = lab.allocate(&manager, &[tcp(8080, 80)]).unwrap();
     assert!(lab.host.run(|| TcpListener::bind("0.0.0.0:8080").is_err()), "and it is held all the same");
     let neighbour = lab.manager(Config { instance: "0a1b2c".into(), ..Config::default() });
-    assert!(lab.allocate(&neighbour, vec![tcp(8080, 80)]).is_err());
+    assert!(lab.allocate(&neighbour, &[tcp(8080, 80)]).is_err());
     drop(held);
 }
 
@@ -97,32 +97,32 @@ fn ranges_and_any_port() {
     let manager = lab.default_manager();
     let mut kept = Vec::new();
     for expected in 7000..7003 {
-        let allocation = lab.allocate(&manager, vec![range(7000, 7002)]).unwrap();
+        let allocation = lab.allocate(&manager, &[range(7000, 7002)]).unwrap();
         assert_eq!(allocation.published.bindings[0].host_port, expected);
         kept.push(allocation);
     }
-    let error = lab.allocate(&manager, vec![range(7000, 7002)]).unwrap_err().to_string();
+    let error = lab.allocate(&manager, &[range(7000, 7002)]).unwrap_err().to_string();
     assert_eq!(error, "Bind for 0.0.0.0:7000-7002 failed: all ports are allocated");
 
     let any = PortRequest { host_ports: None, ..tcp(0, 80) };
     let zero = PortRequest { host_ports: Some((0, 0)), ..tcp(0, 80) };
     let mut ports = HashSet::new();
     for _ in 0..50 {
-        let allocation = lab.allocate(&manager, vec![any.clone(), zero.clone()]).unwrap();
+        let allocation = lab.allocate(&manager, &[any.clone(), zero.clone()]).unwrap();
         assert!(allocation.published.bindings.iter().all(|p| p.host_port >= 1024 && ports.insert(p.host_port)));
         kept.push(allocation);
     }
     let sctp = PortRequest { proto: Proto::Sctp, ..any };
-    assert_ne!(lab.allocate(&manager, vec![sctp]).unwrap().published.bindings[0].host_port, 0);
+    assert_ne!(lab.allocate(&manager, &[sctp]).unwrap().published.bindings[0].host_port, 0);
 }
 
 #[test]
 fn what_cannot_be_published() {
     let lab = Lab::new();
     let manager = lab.default_manager();
-    let error = lab.allocate(&manager, vec![on(Ipv6Addr::LOCALHOST, &tcp(80, 80))]).unwrap_err();
+    let error = lab.allocate(&manager, &[on(Ipv6Addr::LOCALHOST, &tcp(80, 80))]).unwrap_err();
     assert_eq!(error.to_string(), "cannot publish a port on ::1: the network has no IPv6 addresses");
     let manager = lab.manager(Config { instance: "0a1b2c".into(), firewall: false, ..Config::default() });
-    assert!(lab.allocate(&manager, vec![tcp(8080, 80)]).is_err());
-    assert!(lab.allocate(&manager, vec![]).is_ok());
+    assert!(lab.allocate(&manager, &[tcp(8080, 80)]).is_err());
+    assert!(lab.allocate(&manager, &[]).is_ok());
 }

@@ -13,7 +13,7 @@ const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 fn host_and_container_and_the_outside() {
     let lab = Lab::new();
     let manager = lab.default_manager();
-    let container = lab.start(&manager, vec![]);
+    let container = lab.start(&manager, &[]);
     container.namespace.serve_tcp("0.0.0.0:80", "web");
     lab.host.serve_tcp("0.0.0.0:9000", "host");
     lab.neighbour.serve_tcp("0.0.0.0:9000", "outside");
@@ -33,8 +33,8 @@ fn a_published_port() {
         let lab = Lab::new();
         lab.set_bridge_netfilter(*bridge_netfilter);
         let manager = lab.default_manager();
-        let web = lab.start(&manager, vec![tcp(8080, 80)]);
-        let other = lab.start(&manager, vec![]);
+        let web = lab.start(&manager, &[tcp(8080, 80)]);
+        let other = lab.start(&manager, &[]);
         web.namespace.serve_tcp("0.0.0.0:80", "web");
 
         assert_eq!(lab.neighbour.ask(HOST, 8080).unwrap(), format!("web {NEIGHBOUR}"), "the source address is kept");
@@ -55,7 +55,7 @@ fn a_published_port() {
 fn unpublished_ports_stay_closed() {
     let lab = Lab::new();
     let manager = lab.default_manager();
-    let web = lab.start(&manager, vec![tcp(8080, 80)]);
+    let web = lab.start(&manager, &[tcp(8080, 80)]);
     web.namespace.serve_tcp("0.0.0.0:80", "web");
     web.namespace.serve_tcp("0.0.0.0:81", "secret");
     lab.route_everything_to_host();
@@ -71,8 +71,8 @@ fn ports_on_certain_addresses() {
     let on = |ip: Ipv4Addr| PortRequest { host_ip: Some(ip.into()), ..tcp(8080, 80) };
     let lab = Lab::new();
     let manager = lab.default_manager();
-    let local = lab.start(&manager, vec![on(LOCALHOST)]);
-    let public = lab.start(&manager, vec![on(HOST)]);
+    let local = lab.start(&manager, &[on(LOCALHOST)]);
+    let public = lab.start(&manager, &[on(HOST)]);
     local.namespace.serve_tcp("0.0.0.0:80", "local");
     public.namespace.serve_tcp("0.0.0.0:80", "public");
 
@@ -87,8 +87,8 @@ fn loopback_ports_are_the_hosts_alone() {
     let lab = Lab::new();
     let manager = lab.default_manager();
     let on_loopback = PortRequest { host_ip: Some(LOCALHOST.into()), ..tcp(8080, 80) };
-    let web = lab.start(&manager, vec![on_loopback]);
-    let evil = lab.start(&manager, vec![]);
+    let web = lab.start(&manager, &[on_loopback]);
+    let evil = lab.start(&manager, &[]);
     web.namespace.serve_tcp("0.0.0.0:80", "web");
     lab.host.serve_tcp("127.0.0.1:9000", "host");
     assert!(lab.host.ask(LOCALHOST, 8080).is_ok());
@@ -116,7 +116,7 @@ fn containers_among_themselves() {
         let lab = Lab::new();
         lab.set_bridge_netfilter(bridge_netfilter);
         let manager = lab.manager(Config { icc, ..Config::default() });
-        let (a, b) = (lab.start(&manager, vec![]), lab.start(&manager, vec![tcp(8080, 80)]));
+        let (a, b) = (lab.start(&manager, &[]), lab.start(&manager, &[tcp(8080, 80)]));
         b.namespace.serve_tcp("0.0.0.0:80", "b");
         lab.host.serve_tcp("0.0.0.0:9000", "host");
 
@@ -144,7 +144,7 @@ fn datagrams_find_the_container_of_the_moment() {
     let local = lab.host.udp_client();
     local.send_to(b"early", (LOCALHOST, 5353)).unwrap();
     for name in ["first", "second"] {
-        let server = lab.start(&manager, udp());
+        let server = lab.start(&manager, &udp());
         server.namespace.serve_udp("0.0.0.0:53", name);
         assert_eq!(ask_udp(&client, HOST, 5353).unwrap(), format!("{name} {NEIGHBOUR}"));
         assert_eq!(ask_udp(&lab.host.udp_client(), LOCALHOST, 5353).unwrap(), format!("{name} 172.17.0.1"));
@@ -158,7 +158,7 @@ fn datagrams_find_the_container_of_the_moment() {
 fn the_hosts_firewall_and_the_users_chain_decide() {
     let lab = Lab::new();
     let manager = lab.default_manager();
-    let web = lab.start(&manager, vec![tcp(8080, 80)]);
+    let web = lab.start(&manager, &[tcp(8080, 80)]);
     web.namespace.serve_tcp("0.0.0.0:80", "web");
     let drop_all = |change: &mut Transaction<'_>, chain: &str| {
         change.add_rule(chain, |r| {

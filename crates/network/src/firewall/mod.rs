@@ -145,7 +145,7 @@ impl Firewall {
         let chains =
             nft::chains(socket, nft::Where::inet(&self.table)).map_err(|e| self.error("list the chains of", e))?;
         let mut change = Transaction::new(&self.table);
-        self.write(&mut change, content, &chains);
+        Self::write(&mut change, content, &chains);
         let outcome = change.commit(socket);
         let Err(e) = outcome else { return Ok(()) };
         if !matches!(e.errno(), Some(Errno::EXIST | Errno::BUSY | Errno::OPNOTSUPP | Errno::INVAL)) {
@@ -156,7 +156,7 @@ impl Firewall {
         let mut change = Transaction::new(&self.table);
         change.add_table(COMMENT);
         change.delete_table();
-        self.write(&mut change, content, &[]);
+        Self::write(&mut change, content, &[]);
         change.commit(socket).map_err(|e| self.error("write", e))
     }
 
@@ -235,7 +235,7 @@ impl Firewall {
     }
 
     /// `there` are the chains that exist.
-    fn write(&self, change: &mut Transaction<'_>, content: &Content, there: &[String]) {
+    fn write(change: &mut Transaction<'_>, content: &Content, there: &[String]) {
         change.add_table(COMMENT);
         for set in SETS {
             change.add_set(*set);
@@ -252,8 +252,12 @@ impl Firewall {
         let ours: Vec<_> = content.networks.iter().filter(|n| n.is_special()).map(NetworkRules::chain).collect();
         let was_ours = |name: &&String| name.starts_with(NETWORK_CHAIN) || OLD_CHAINS.contains(&name.as_str());
         let strays: Vec<_> = there.iter().filter(was_ours).filter(|name| !ours.contains(name)).collect();
-        strays.iter().for_each(|name| change.flush_chain(name));
-        strays.iter().for_each(|name| change.delete_chain(name));
+        for name in &strays {
+            change.flush_chain(name);
+        }
+        for name in &strays {
+            change.delete_chain(name);
+        }
     }
 }
 

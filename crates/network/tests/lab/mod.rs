@@ -240,8 +240,8 @@ impl Lab {
     }
 
     /// A place on the default network, and ports.
-    pub(crate) fn allocate(&self, manager: &Manager, ports: Vec<PortRequest>) -> gantry_network::Result<Allocation> {
-        self.allocate_on(manager, DEFAULT, &ports)
+    pub(crate) fn allocate(&self, manager: &Manager, ports: &[PortRequest]) -> gantry_network::Result<Allocation> {
+        self.allocate_on(manager, DEFAULT, ports)
     }
 
     pub(crate) fn allocate_on(
@@ -265,8 +265,8 @@ impl Lab {
     }
 
     /// A container on the default network that is plugged in and configured.
-    pub(crate) fn start(&self, manager: &Manager, ports: Vec<PortRequest>) -> Container {
-        self.start_on(manager, DEFAULT, &ports)
+    pub(crate) fn start(&self, manager: &Manager, ports: &[PortRequest]) -> Container {
+        self.start_on(manager, DEFAULT, ports)
     }
 
     pub(crate) fn start_on(&self, manager: &Manager, network: Id, ports: &[PortRequest]) -> Container {
