@@ -1,5 +1,7 @@
 //! The daemon's configuration as the engine needs it: flags and `daemon.json` already merged.
 
+use crate::oci::Runtime;
+use gantry_model::IdMaps;
 use gantry_network as network;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -51,6 +53,12 @@ pub struct Config {
     pub default_cgroupns_mode: Option<String>,
     /// `--seccomp-profile`: text of a profile, `unconfined`, or `None` for the built-in one.
     pub seccomp_profile: Option<String>,
+    /// `--userns-remap`: what the ids of containers are on the host; `None` leaves them as they are.
+    pub remap: Option<IdMaps>,
+    /// `--add-runtime`: other OCI runtimes by name.
+    pub runtimes: BTreeMap<String, Runtime>,
+    /// `--default-runtime`: one of them, or the built-in one, which clients know as `runc`.
+    pub default_runtime: String,
     /// `--shutdown-timeout` in seconds; -1 waits.
     pub shutdown_timeout: i64,
     /// `-D`.

@@ -6,6 +6,7 @@ use crate::events::Events;
 use crate::images::Places;
 use crate::log_watch::LogWatch;
 use crate::networks::Networks;
+use crate::remap::Remap;
 use crate::transfer::Transfers;
 use crate::{exec, recover};
 use gantry_image_store::ImageStore;
@@ -39,6 +40,8 @@ pub struct Engine {
     pub(crate) execs: exec::Execs,
     pub(crate) events: Events,
     pub(crate) log_watch: LogWatch,
+    /// Set if containers have user namespaces.
+    pub(crate) remap: Option<Remap>,
     pub(crate) reloadable: RwLock<Reloadable>,
     /// `/info`'s `ID`, made once for a data-root.
     pub(crate) id: String,
@@ -64,6 +67,7 @@ impl Engine {
         {
             make_private_dir(&dir).context(dir.display())?;
         }
+        let remap = config.remap.as_ref().map(|ids| Remap::open(&config, ids)).transpose()?;
         let db = Db::open(&config.data_root.join(STATE))?;
         let images = ImageStore::open(&config.data_root, db.clone())?;
         let registry = gantry_registry_client::Client::new(config.registry.client());
@@ -92,6 +96,7 @@ impl Engine {
             execs: exec::Execs::default(),
             events: Events::new(),
             log_watch: LogWatch::default(),
+            remap,
             reloadable: RwLock::new(reloadable),
             id,
             handle: tokio::runtime::Handle::current(),

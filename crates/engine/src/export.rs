@@ -27,7 +27,7 @@ impl Engine {
     /// Writes it as an archive, without what is mounted in it.
     pub fn write_export(&self, export: &Export, out: &mut dyn Write) -> Result<()> {
         self.container_event(&export.container, "export", &[]);
-        pack(&export.view.root, Form::Tree, &|_, _| false, out)?;
+        pack(&export.view.root, Form::Tree, export.view.ids.as_ref(), &|_, _| false, out)?;
         Ok(())
     }
 }

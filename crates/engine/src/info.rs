@@ -69,11 +69,8 @@ impl Engine {
             labels: reloadable.labels,
             experimental_build: config.info.experimental,
             server_version: VERSION.to_owned(),
-            runtimes: BTreeMap::from([(
-                RUNTIME.to_owned(),
-                RuntimeInfo { path: "built-in".to_owned(), ..RuntimeInfo::default() },
-            )]),
-            default_runtime: RUNTIME.to_owned(),
+            runtimes: self.runtimes(),
+            default_runtime: config.default_runtime.clone(),
             swarm: SwarmInfo::default(),
             live_restore_enabled: true,
             isolation: String::new(),
@@ -107,6 +104,16 @@ impl Engine {
         count
     }
 
+    fn runtimes(&self) -> BTreeMap<String, RuntimeInfo> {
+        let built_in = RuntimeInfo { path: "built-in".to_owned(), ..RuntimeInfo::default() };
+        let others = self.config.runtimes.iter().map(|(name, runtime)| {
+            let args = (!runtime.args.is_empty()).then(|| runtime.args.clone());
+            let path = runtime.path.display().to_string();
+            (name.clone(), RuntimeInfo { path, runtime_args: args, ..RuntimeInfo::default() })
+        });
+        std::iter::once((RUNTIME.to_owned(), built_in)).chain(others).collect()
+    }
+
     fn driver_status(&self) -> Vec<[String; 2]> {
         let row = |key: &str, value: String| [key.to_owned(), value];
         vec![
@@ -124,6 +131,9 @@ impl Engine {
             Some(_) => "custom",
         };
         let mut options = vec![format!("name=seccomp,profile={seccomp}")];
+        if self.remap.is_some() {
+            options.push("name=userns".to_owned());
+        }
         if self.config.default_cgroupns_mode.as_deref() == Some("private") || self.cgroups.support().version == 2 {
             options.push("name=cgroupns".to_owned());
         }

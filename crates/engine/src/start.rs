@@ -10,6 +10,7 @@ use crate::Engine;
 use crate::container::Container;
 use crate::links;
 use crate::networks::members::Attached;
+use crate::oci;
 use crate::plan;
 use crate::restart_policy;
 use crate::run_end::record_start_failure;
@@ -154,6 +155,7 @@ impl Engine {
         for warning in &prepared.warnings {
             tracing::warn!("container {}: {warning}", container.id);
         }
+        oci::write_bundle(self, container, &prepared.plan)?;
         let held = self.start_log_driver(record)?.into_iter().flatten().chain(holders).collect();
         let listener = transport::listen(&dirs.socket()).context("shim socket")?;
         // Connected before there is a shim: once it runs nothing may fail that would leave it to itself.

@@ -1,14 +1,17 @@
 //! From the user's settings to the configuration of the engine and the network.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use gantry_engine::Runtime;
 use gantry_engine::config::{Config, InfoConfig, RegistryConfig, Reloadable};
 use gantry_network::{AddressPool, BridgeChoice, Net};
 
+use crate::remap;
 use crate::settings::{DEFAULT_DATA_ROOT, Settings};
 
 /// Where containers' sockets and the like are when nobody says.
@@ -67,6 +70,8 @@ fn instance(data_root: &Path) -> String {
 pub(crate) fn check(settings: &Settings) -> Result<()> {
     network(settings, "")?;
     seccomp_profile(settings)?;
+    runtimes(settings)?;
+    default_runtime(settings)?;
     Ok(())
 }
 
@@ -101,6 +106,9 @@ pub(crate) fn build(
         default_ipc_mode: settings.default_ipc_mode.clone().unwrap_or_else(|| "private".to_owned()),
         default_cgroupns_mode: settings.default_cgroupns_mode.clone(),
         seccomp_profile: seccomp_profile(settings)?,
+        runtimes: runtimes(settings)?,
+        default_runtime: default_runtime(settings)?,
+        remap: remap::of_setting(settings.userns_remap.as_deref().unwrap_or_default())?,
         shutdown_timeout: settings.shutdown_timeout.unwrap_or(15),
         debug: settings.debug,
         registry: registry(settings),
@@ -136,6 +144,27 @@ fn registry(settings: &Settings) -> RegistryConfig {
         max_concurrent_uploads: settings.concurrent_uploads(),
         max_download_attempts: settings.download_attempts(),
     }
+}
+
+/// The name of the built-in runtime, which nobody else may have.
+const BUILT_IN: &str = "runc";
+
+fn runtimes(settings: &Settings) -> Result<BTreeMap<String, Runtime>> {
+    let one = |(name, runtime): (&String, &crate::settings::Runtime)| {
+        anyhow::ensure!(name != BUILT_IN, "runtime name '{BUILT_IN}' is reserved");
+        anyhow::ensure!(!runtime.path.as_os_str().is_empty(), "runtime {name}: 'path' is missing");
+        Ok((name.clone(), Runtime { path: runtime.path.clone(), args: runtime.runtime_args.clone() }))
+    };
+    settings.runtimes.iter().map(one).collect()
+}
+
+fn default_runtime(settings: &Settings) -> Result<String> {
+    let name = settings.default_runtime.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| BUILT_IN.to_owned());
+    anyhow::ensure!(
+        name == BUILT_IN || settings.runtimes.contains_key(&name),
+        "specified default runtime '{name}' does not exist"
+    );
+    Ok(name)
 }
 
 fn seccomp_profile(settings: &Settings) -> Result<Option<String>> {

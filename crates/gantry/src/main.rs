@@ -11,6 +11,7 @@ mod options;
 mod personality;
 mod pidfile;
 mod registries;
+mod remap;
 mod serve;
 mod settings;
 mod signals;

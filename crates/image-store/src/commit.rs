@@ -106,7 +106,7 @@ impl ImageStore {
         let (upper, skip) = (options.upper, options.skip);
         let (packed, arrived) = thread::scope(|scope| {
             // The end moves in, so that the archive ends with the thread.
-            let packer = scope.spawn(move || pack::pack(upper, Form::Layer, &skip, &mut end));
+            let packer = scope.spawn(move || pack::pack(upper, Form::Layer, None, &skip, &mut end));
             let arrived = run(&mut archive, &plan);
             drop(archive);
             let packed =

@@ -16,8 +16,15 @@ fn extract(root: &Path, path: &str, archive: &[u8], keep_kinds: bool) -> Result<
     let open = |path: &Path| -> OwnedFd { File::open(path).unwrap().into() };
     let into = open(&root.join(path.trim_start_matches('/')));
     let root = open(root);
-    let options =
-        MergeOptions { root: &root, into: &into, path, keep_kinds, owner: Some((7, 8)), limits: Limits::default() };
+    let options = MergeOptions {
+        root: &root,
+        into: &into,
+        path,
+        keep_kinds,
+        owner: Some((7, 8)),
+        ids: None,
+        limits: Limits::default(),
+    };
     merge(&mut &archive[..], &options).map(|done| done.entries)
 }
 

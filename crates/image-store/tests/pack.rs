@@ -76,9 +76,9 @@ fn a_tree_comes_back() {
     }
     make_tree(&from);
     let mut bytes = Vec::new();
-    pack(&open(&from), Form::Tree, &everything, &mut bytes).unwrap();
+    pack(&open(&from), Form::Tree, None, &everything, &mut bytes).unwrap();
     let mut again = Vec::new();
-    pack(&open(&from), Form::Tree, &everything, &mut again).unwrap();
+    pack(&open(&from), Form::Tree, None, &everything, &mut again).unwrap();
     assert!(bytes == again, "the order is the same each time");
 
     std::thread::spawn({
@@ -119,7 +119,7 @@ fn an_object_gets_the_name_it_is_given() {
     fs::hard_link(dir.path().join("d/f"), dir.path().join("d/g")).unwrap();
     let packed = |path: &str, name: &[u8]| {
         let mut bytes = Vec::new();
-        pack_object(&Found::new(open(&dir.path().join(path))).unwrap(), name, &mut bytes).unwrap();
+        pack_object(&Found::new(open(&dir.path().join(path))).unwrap(), name, None, &mut bytes).unwrap();
         names(&bytes)
     };
     assert_eq!(packed("d", b"new"), ["new/", "new/f", "new/g=new/f"]);
@@ -147,7 +147,7 @@ fn a_file_that_shrinks_leaves_the_archive_whole() {
     fs::write(&path, vec![b'x'; 1 << 20]).unwrap();
     fs::write(dir.path().join("b"), "after").unwrap();
     let mut out = Cut(Vec::new(), &path);
-    pack(&open(dir.path()), Form::Tree, &everything, &mut out).unwrap();
+    pack(&open(dir.path()), Form::Tree, None, &everything, &mut out).unwrap();
     assert_eq!(names(&out.0), ["a", "b"]);
 }
 
@@ -161,7 +161,7 @@ fn marks_of_overlayfs_become_whiteouts() {
     fs::create_dir(dir.path().join("mounted")).unwrap();
     mknodat(CWD, dir.path().join("gone"), FileType::CharacterDevice, Mode::empty(), 0).unwrap();
     let mut bytes = Vec::new();
-    pack(&open(dir.path()), Form::Layer, &|_, path| path == b"mounted", &mut bytes).unwrap();
+    pack(&open(dir.path()), Form::Layer, None, &|_, path| path == b"mounted", &mut bytes).unwrap();
     assert_eq!(names(&bytes), [".wh.gone", "opaque/", "opaque/.wh..wh..opq", "opaque/new"]);
     assert!(!bytes.windows(7).any(|w| w == b"trusted"));
 }

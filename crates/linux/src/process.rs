@@ -24,7 +24,7 @@ pub struct Cloned {
 
 /// `clone3` without shared memory: `child` runs in the new process, which exits with its result.
 ///
-/// `namespaces` are `CLONE_NEW*` flags; with `cgroup` (a directory of the v2 hierarchy) the child is
+/// `namespaces` are `CLONE_NEW*` flags, and `CLONE_PARENT` for a sibling of the caller; with `cgroup` (a directory of the v2 hierarchy) the child is
 /// born in it. The caller must be single-threaded: in the child of a multi-threaded process any lock
 /// may be held for ever, and `child` may then hang.
 pub fn clone_child(namespaces: i32, cgroup: Option<BorrowedFd<'_>>, child: impl FnOnce() -> i32) -> io::Result<Cloned> {
@@ -33,7 +33,8 @@ pub fn clone_child(namespaces: i32, cgroup: Option<BorrowedFd<'_>>, child: impl 
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = libc::CLONE_PIDFD as u64 | namespaces as u64;
     args.pidfd = ptr::from_mut(&mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    // A child of the caller's parent ends with the signal that the caller ends with.
+    args.exit_signal = if namespaces & libc::CLONE_PARENT == 0 { libc::SIGCHLD as u64 } else { 0 };
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
@@ -70,6 +71,25 @@ fn clone_before_3(flags: u64, pidfd: &mut RawFd) -> io::Result<i64> {
 pub fn setns(fd: BorrowedFd<'_>, namespaces: i32) -> io::Result<()> {
     // SAFETY: changes only what the calling process sees; no memory is involved.
     check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), namespaces) }).map(drop)
+}
+
+/// Has the calling thread make and reach files as this user and group, and as nobody else than root may: the capabilities
+/// over files, which root loses by it, are taken back.
+pub fn own_files_as(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: no memory is involved; the calls change the calling thread alone, and tell what it was before.
+    unsafe {
+        libc::syscall(libc::SYS_setfsgid, gid);
+        libc::syscall(libc::SYS_setfsuid, uid);
+        // They report no failure: asked for nobody, they change nothing and tell what is.
+        if libc::syscall(libc::SYS_setfsuid, -1) != i64::from(uid)
+            || libc::syscall(libc::SYS_setfsgid, -1) != i64::from(gid)
+        {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+    }
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.effective = sets.permitted;
+    Ok(rustix::thread::set_capabilities(None, sets)?)
 }
 
 /// `unshare` of namespaces.
@@ -184,7 +204,17 @@ pub fn set_command_line(line: &str) -> io::Result<()> {
     // The last byte stays zero; otherwise the kernel reads on into the environment.
     text.truncate(room.saturating_sub(1));
     text.resize(room, 0);
-    std::fs::File::options().write(true).open("/proc/self/mem")?.write_all_at(&text, start)
+    write_own_memory(&text, start)
+        .or_else(|_| std::fs::File::options().write(true).open("/proc/self/mem")?.write_all_at(&text, start))
+}
+
+/// By the call, since a process that is not dumpable does not own its `/proc` where it has a user namespace.
+fn write_own_memory(text: &[u8], start: u64) -> io::Result<()> {
+    let own = libc::iovec { iov_base: text.as_ptr().cast_mut().cast(), iov_len: text.len() };
+    let place = libc::iovec { iov_base: start as *mut libc::c_void, iov_len: text.len() };
+    // SAFETY: the kernel reads `text` and writes where it has put this process' arguments, which nobody else uses.
+    let written = unsafe { libc::process_vm_writev(libc::getpid(), &raw const own, 1, &raw const place, 1, 0) };
+    if check(written as i64)? == text.len() as i64 { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
 /// `execve`; returns only the error.
@@ -211,6 +241,21 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     let no_old = ptr::null_mut::<u64>();
     // SAFETY: `prlimit64` reads a `struct rlimit64`, which is two 64-bit numbers.
     check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), no_old) }).map(drop)
+}
+
+/// Raises the hard limit of a process, 0 for the caller, if it is below `hard`. The soft limit stays.
+pub fn raise_hard_rlimit(pid: u32, resource: u32, hard: u64) -> io::Result<()> {
+    let mut limit = [0u64; 2];
+    let no_new = ptr::null::<u64>();
+    // SAFETY: `prlimit64` fills in a `struct rlimit64`, which is two 64-bit numbers.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, no_new, limit.as_mut_ptr()) })?;
+    if limit[1] >= hard {
+        return Ok(());
+    }
+    limit[1] = hard;
+    let no_old = ptr::null_mut::<u64>();
+    // SAFETY: as above, and now it is read.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, limit.as_ptr(), no_old) }).map(drop)
 }
 
 /// Checks whether the calling process' *effective* ids may execute `path`.

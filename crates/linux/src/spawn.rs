@@ -1,7 +1,7 @@
 //! Starting a program from a multi-threaded process without copying its page tables.
 
 use crate::process::close_on_exec_from;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -68,11 +68,20 @@ impl Drop for Actions {
 /// The kernel suspends only the calling thread, until the exec (`CLONE_VFORK`); the address space is
 /// not copied. Returns the pid.
 pub fn spawn(program: BorrowedFd<'_>, args: &[CString], fds: &[BorrowedFd<'_>]) -> io::Result<u32> {
-    // A number may be wanted while it is still somebody's source: first move all out of the way.
-    let first_free = fds.len() as i32;
-    let away = |fd: &BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, first_free).map_err(io::Error::from);
-    let sources = fds.iter().map(away).collect::<io::Result<Vec<OwnedFd>>>()?;
-    let program = away(&program)?;
+    let program = away(program, fds.len())?;
+    // Resolved in the child, before the exec closes it.
+    let path = CString::new(format!("/proc/self/fd/{}", program.as_raw_fd()))?;
+    spawn_path(&path, args, fds)
+}
+
+/// A number may be wanted while it is still somebody's source: first all are moved out of the way.
+fn away(fd: BorrowedFd<'_>, wanted: usize) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd, wanted as i32)?)
+}
+
+/// The same with a program by its path, which may be a script.
+pub fn spawn_path(path: &CStr, args: &[CString], fds: &[BorrowedFd<'_>]) -> io::Result<u32> {
+    let sources = fds.iter().map(|fd| away(*fd, fds.len())).collect::<io::Result<Vec<OwnedFd>>>()?;
     // This process may itself have inherited descriptors from somebody less careful.
     close_on_exec_from(3)?;
     let mut actions = Actions::new()?;
@@ -80,8 +89,6 @@ pub fn spawn(program: BorrowedFd<'_>, args: &[CString], fds: &[BorrowedFd<'_>]) 
     for (number, source) in sources.iter().enumerate() {
         actions.dup2(source.as_fd(), number as i32)?;
     }
-    // Resolved in the child, before the exec closes it.
-    let path = CString::new(format!("/proc/self/fd/{}", program.as_raw_fd()))?;
     let argv: Vec<*mut libc::c_char> = args.iter().map(|a| a.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect();
     let envp = [ptr::null_mut()];
     let mut pid = 0;

@@ -5,6 +5,7 @@
 pub mod digest;
 pub mod error;
 pub mod id;
+pub mod id_map;
 pub mod names;
 pub mod platform;
 pub mod reference;
@@ -14,6 +15,7 @@ pub mod timestamp;
 pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result};
 pub use id::Id;
+pub use id_map::IdMaps;
 pub use platform::Platform;
 pub use reference::{AnyReference, Reference};
 pub use state::ContainerStatus;

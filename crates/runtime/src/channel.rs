@@ -3,7 +3,7 @@
 //! `SOCK_SEQPACKET`, so that a report is a packet and a descriptor travels with it. The child's end
 //! is close-on-exec: end of file after no failure means that the program runs.
 
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, OrFail, Stage};
 use crate::spec::ContainerNet;
 use rustix::io::Errno;
 use rustix::net::{
@@ -33,6 +33,10 @@ pub enum Report {
 enum Packet {
     Pty,
     Failed(Failure),
+    /// Another process than the one that was cloned becomes the program. Comes with its pidfd and the mount namespace.
+    Init {
+        pid: u32,
+    },
     /// Only the exec is left: end of file after this means success, and before it a death.
     Executing,
 }
@@ -69,16 +73,30 @@ impl Channel {
                 }
                 Some((Packet::Executing, _)) => self.executing = true,
                 Some((Packet::Failed(failure), _)) => return Ok(Report::Failed(failure)),
-                Some((Packet::Pty, Some(fd))) => return Ok(Report::Pty(fd)),
-                Some((Packet::Pty, None)) => return Err(io::ErrorKind::InvalidData.into()),
+                Some((Packet::Pty, mut fds)) if !fds.is_empty() => return Ok(Report::Pty(fds.remove(0))),
+                Some((Packet::Pty | Packet::Init { .. }, _)) => return Err(io::ErrorKind::InvalidData.into()),
             }
         }
     }
 
-    /// The next packet and the descriptor that came with it; `None` at the end.
-    fn receive(&self) -> io::Result<Option<(Packet, Option<OwnedFd>)>> {
+    /// Waits for the first word of a helper: the init process it has cloned, its pidfd and the mount namespace.
+    pub(crate) fn receive_init(&mut self) -> crate::failure::Result<(u32, OwnedFd, OwnedFd)> {
+        let died = || Failure::new(Stage::Setup, "the process that sets the container up died");
+        let packet = self.receive().or_fail(Stage::Setup, || "hear of the init process")?;
+        match packet {
+            Some((Packet::Init { pid }, mut fds)) if fds.len() == 2 => {
+                let (pidfd, mounts) = (fds.remove(0), fds.remove(0));
+                Ok((pid, pidfd, mounts))
+            }
+            Some((Packet::Failed(failure), _)) => Err(failure),
+            _ => Err(died()),
+        }
+    }
+
+    /// The next packet and the descriptors that came with it; `None` at the end.
+    fn receive(&self) -> io::Result<Option<(Packet, Vec<OwnedFd>)>> {
         let mut bytes = vec![0; MAX_PACKET];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let read = loop {
             let mut slices = [IoSliceMut::new(&mut bytes)];
@@ -93,12 +111,13 @@ impl Channel {
         if read == 0 {
             return Ok(None);
         }
-        let fd = ancillary.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-            _ => None,
+        let fds = ancillary.drain().flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
+            _ => Vec::new(),
         });
+        let fds = fds.collect();
         let packet = postcard::from_bytes(&bytes[..read]).map_err(|_| io::ErrorKind::InvalidData)?;
-        Ok(Some((packet, fd)))
+        Ok(Some((packet, fds)))
     }
 
     pub(crate) fn send_go(&self, net: &ContainerNet) -> io::Result<()> {
@@ -145,11 +164,18 @@ impl ChildEnd {
     }
 
     pub(crate) fn send_pty(&self, master: BorrowedFd<'_>) -> io::Result<()> {
-        let bytes = postcard::to_allocvec(&Packet::Pty).map_err(io::Error::other)?;
-        let fds = [master];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        self.send_with(&Packet::Pty, &[master])
+    }
+
+    pub(crate) fn send_init(&self, pid: u32, pidfd: BorrowedFd<'_>, mounts: BorrowedFd<'_>) -> io::Result<()> {
+        self.send_with(&Packet::Init { pid }, &[pidfd, mounts])
+    }
+
+    fn send_with(&self, packet: &Packet, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let bytes = postcard::to_allocvec(packet).map_err(io::Error::other)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+        ancillary.push(SendAncillaryMessage::ScmRights(fds));
         sendmsg(self.socket()?, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
         Ok(())
     }

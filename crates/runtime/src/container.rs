@@ -3,11 +3,14 @@
 use crate::cgroup::{Cgroup, CgroupRoot};
 use crate::channel::{self, Channel};
 use crate::child::Task;
+use crate::child::remapped::{self, Remapped};
 use crate::child::setup::{self, Setup};
 use crate::failure::{Failure, OrFail, Result, Stage};
 use crate::spec::{ContainerNet, Namespace, PLAN_VERSION, Plan};
-use gantry_linux::process::{Cloned, clone_child, setns};
-use rustix::process::{DumpableBehavior, Pid, PidfdFlags, pidfd_open, set_dumpable_behavior};
+use gantry_linux::process::{Cloned, clone_child, pidfd_kill, setns};
+use rustix::process::{
+    DumpableBehavior, Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, set_dumpable_behavior, waitid,
+};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,6 +37,28 @@ pub struct Child {
     pid: u32,
     pidfd: OwnedFd,
     channel: Channel,
+    /// Of a container with a user namespace, until its program runs.
+    helper: Option<Helper>,
+    /// The mount namespace in which such a container was assembled.
+    mounts: Option<OwnedFd>,
+}
+
+/// A process that helps with the set-up and is gone when this is.
+#[derive(Debug)]
+pub(crate) struct Helper(pub(crate) OwnedFd);
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // It ends by itself or has already, unless something went wrong.
+        let _ = pidfd_kill(self.0.as_fd(), libc::SIGKILL);
+        let _ = wait_for(self.0.as_fd());
+    }
+}
+
+/// Reaps a child, when it has ended.
+pub(crate) fn wait_for(pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED))?;
+    Ok(())
 }
 
 /// Makes the cgroup with its limits and clones the init process of a container into its namespaces.
@@ -53,6 +78,12 @@ pub fn create(plan: &Plan, seccomp: &[u8], stdio: StdioFds) -> Result<Child> {
 
 fn start(plan: &Plan, cgroup: &Cgroup, seccomp: &[u8], stdio: StdioFds) -> Result<Child> {
     let (new, join) = namespaces(plan)?;
+    if let Some(user) = &plan.user_namespace {
+        become_non_dumpable()?;
+        let remapped = Remapped { cgroup, user, new: new & !libc::CLONE_NEWNS, join: &join };
+        let task = |channel| Task { plan, process: &plan.process, seccomp, stdio, channel };
+        return remapped::start(task, &remapped);
+    }
     let pid_namespace = enter_pid_namespace(&plan.namespaces.pid)?;
     let spawned = spawn(new, cgroup, |born_in_v2, channel| {
         let task = Task { plan, process: &plan.process, seccomp, stdio, channel };
@@ -68,23 +99,33 @@ pub(crate) fn spawn(
     cgroup: &Cgroup,
     child: impl FnOnce(bool, channel::ChildEnd) -> i32,
 ) -> Result<Child> {
-    // The child inherits this. Until it executes the program, nobody in the container may look into
-    // it or its descriptors, not even with CAP_SYS_PTRACE by way of /proc.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail(Stage::Setup, || "become non-dumpable")?;
+    become_non_dumpable()?;
     let (parent_end, child_end) = channel::pair().or_fail(Stage::Setup, || "make a socket pair")?;
-    let v2 = cgroup.open_v2().or_fail(Stage::Setup, || "open the cgroup")?;
     let mut child = Some((child, child_end));
     let mut parent_end = Some(parent_end);
-    let mut attempt = |into: Option<BorrowedFd<'_>>| {
-        clone_child(namespaces, into, || {
-            // The child's copy: with it open, the child would never hear that its parent is gone.
-            drop(parent_end.take());
-            match child.take() {
-                Some((child, end)) => child(into.is_some(), end),
-                None => 1, // Each process has its own copy of the Option, and takes once.
-            }
-        })
-    };
+    let cloned = clone_into(namespaces, cgroup, |born_in_v2| {
+        // The child's copy: with it open, the child would never hear that its parent is gone.
+        drop(parent_end.take());
+        match child.take() {
+            Some((child, end)) => child(born_in_v2, end),
+            None => 1, // Each process has its own copy of the Option, and takes once.
+        }
+    });
+    let Cloned { pid, pidfd } = cloned?;
+    let channel = parent_end.ok_or_else(|| Failure::new(Stage::Setup, "the channel is gone"))?;
+    Ok(Child { pid, pidfd, channel, helper: None, mounts: None })
+}
+
+/// Children inherit this. Until they execute the program, nobody in the container may look into them or their
+/// descriptors, not even with `CAP_SYS_PTRACE` by way of `/proc`.
+fn become_non_dumpable() -> Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail(Stage::Setup, || "become non-dumpable")
+}
+
+/// Clones in the v2 cgroup if the kernel can do that; `child` is told.
+pub(crate) fn clone_into(namespaces: i32, cgroup: &Cgroup, mut child: impl FnMut(bool) -> i32) -> Result<Cloned> {
+    let v2 = cgroup.open_v2().or_fail(Stage::Setup, || "open the cgroup")?;
+    let mut attempt = |into: Option<BorrowedFd<'_>>| clone_child(namespaces, into, || child(into.is_some()));
     let cloned = match attempt(v2.as_ref().map(AsFd::as_fd)) {
         // A cgroup with children of its own, or one of a threaded subtree, takes nobody in this way.
         Err(e) if v2.is_some() && matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EOPNOTSUPP | libc::EINVAL)) => {
@@ -92,9 +133,7 @@ pub(crate) fn spawn(
         }
         other => other,
     };
-    let Cloned { pid, pidfd } = cloned.or_fail(Stage::Setup, || "clone into new namespaces")?;
-    let channel = parent_end.ok_or_else(|| Failure::new(Stage::Setup, "the channel is gone"))?;
-    Ok(Child { pid, pidfd, channel })
+    cloned.or_fail(Stage::Setup, || "clone into new namespaces")
 }
 
 /// `CLONE_NEW*` flags of new namespaces, and those to join.
@@ -140,7 +179,7 @@ pub fn start_time(pid: u32) -> io::Result<u64> {
 }
 
 /// A pid namespace is entered by children only: the caller's own stays, to be restored afterwards.
-fn enter_pid_namespace(namespace: &Namespace) -> Result<Option<File>> {
+pub(crate) fn enter_pid_namespace(namespace: &Namespace) -> Result<Option<File>> {
     let Namespace::Of { pid, start_time } = namespace else { return Ok(None) };
     let other = open_process(*pid, *start_time)?;
     enter_pid_namespace_of(other.as_fd()).map(Some)
@@ -160,6 +199,17 @@ pub(crate) fn leave_pid_namespace(own: Option<File>) -> Result<()> {
 }
 
 impl Child {
+    pub(crate) fn of_helper(pid: u32, pidfd: OwnedFd, channel: Channel, helper: Helper, mounts: OwnedFd) -> Self {
+        Self { pid, pidfd, channel, helper: Some(helper), mounts: Some(mounts) }
+    }
+
+    /// The mount namespace in which a container with a user namespace was assembled; it has the mounts of the
+    /// container's own, and they can be cloned there one by one. Whoever wants to look at the container's files later
+    /// must keep it, and drop it when the container has ended.
+    pub fn take_mounts(&mut self) -> Option<OwnedFd> {
+        self.mounts.take()
+    }
+
     /// The pid in the caller's pid namespace.
     pub fn pid(&self) -> u32 {
         self.pid
@@ -187,7 +237,12 @@ impl Child {
     /// Order: at most one `Pty` (with a terminal), then `Executed` or `Failed`, after which
     /// nothing more comes and the fd should leave the event loop.
     pub fn read_report(&mut self) -> io::Result<Report> {
-        self.channel.read_report()
+        let report = self.channel.read_report();
+        if !matches!(report, Ok(Report::Pty(_))) {
+            // A pid namespace does not end before its last zombie is gone.
+            self.helper = None;
+        }
+        report
     }
 
     /// The network is attached: configure the container's side of it and run the program.

@@ -2,7 +2,7 @@
 
 use crate::cgroup::{Cgroup, CgroupRoot};
 use crate::child::procfs::Procfs;
-use crate::child::{Never, Task, report, setup, tail};
+use crate::child::{Never, Task, privileges, remapped, report, setup, tail};
 use crate::container::{Child, StdioFds, enter_pid_namespace_of, leave_pid_namespace, spawn};
 use crate::failure::{OrFail, Result, Stage};
 use crate::spec::{Plan, ProcessSpec};
@@ -40,14 +40,22 @@ pub fn exec(
 fn start(task: &mut Task<'_>, init: BorrowedFd<'_>, cgroup: &Cgroup, born_in_v2: bool) -> Result<Never> {
     setup::detach_from_parent()?;
     cgroup.join(born_in_v2)?;
-    let namespaces =
-        libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
-    setns(init, namespaces).or_fail(Stage::State, || "enter the container's namespaces")?;
-    setup::session_keyring(&task.plan.id)?;
-    let root = setup::root_directory()?;
     if let Some(score) = task.plan.oom_score_adj {
         Procfs::new()?.oom_score_adj(score)?;
     }
+    let mut namespaces =
+        libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+    if let Some(user) = &task.plan.user_namespace {
+        remapped::before_entering(task, user)?;
+        privileges::raise_hard_limits(0, &task.process.rlimits)?;
+        namespaces |= libc::CLONE_NEWUSER;
+    }
+    setns(init, namespaces).or_fail(Stage::State, || "enter the container's namespaces")?;
+    if task.plan.user_namespace.is_some() {
+        remapped::become_root()?;
+    }
+    setup::session_keyring(&task.plan.id)?;
+    let root = setup::root_directory()?;
     let slave = tail::open_terminal(task, &root)?;
     tail::run(task, &root, slave, false)
 }

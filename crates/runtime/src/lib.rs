@@ -13,10 +13,13 @@ pub mod exec;
 pub mod failure;
 pub mod fuzzing;
 mod init;
+mod link;
+pub mod oci;
 pub mod overlay;
 mod rootfs;
 #[cfg(feature = "daemon")]
 pub mod seccomp;
 pub mod spawn;
 pub mod spec;
+pub mod user_namespace;
 pub mod view;

@@ -4,11 +4,12 @@
 //! can be known only inside the container's root (users, working directory) stays text here and
 //! is resolved by the child after `pivot_root`.
 
+use gantry_model::IdMaps;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Version of the encoding of [`Plan`] and [`ProcessSpec`]; a shim refuses any other.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// Encodes a [`Plan`], [`ProcessSpec`] or [`ContainerNet`] for a memfd or a message: plain postcard.
 pub fn encode<T: Serialize>(value: &T) -> std::io::Result<Vec<u8>> {
@@ -35,6 +36,8 @@ pub struct Plan {
     pub init: bool,
     /// Namespaces.
     pub namespaces: Namespaces,
+    /// The user namespace; `None` is the host's.
+    pub user_namespace: Option<UserNamespace>,
     /// `HostConfig`'s and the network's view of the host name; `None` leaves the UTS namespace alone.
     pub hostname: Option<String>,
     /// NIS domain name.
@@ -63,6 +66,19 @@ pub struct Plan {
     pub log: LogPlan,
     /// Size of `/dev/shm` in bytes.
     pub shm_size: u64,
+    /// The runtime that runs the container, if it is not this one.
+    pub oci: Option<OciRuntime>,
+}
+
+/// A program that runs containers as the OCI runtime specification says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OciRuntime {
+    /// Its path.
+    pub program: PathBuf,
+    /// Arguments before those of every call.
+    pub args: Vec<String>,
+    /// The bundle's directory, with `config.json`; the runtime's own files go there, too.
+    pub bundle: PathBuf,
 }
 
 /// A process: the container's init or an exec.
@@ -152,6 +168,15 @@ pub struct Namespaces {
     pub cgroup: Namespace,
 }
 
+/// A user namespace of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserNamespace {
+    /// New, or that of the container whose other namespaces are shared; never the host's.
+    pub source: Namespace,
+    /// What its ids are on the host.
+    pub ids: IdMaps,
+}
+
 /// The root file system: an overlay.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Rootfs {
@@ -178,6 +203,8 @@ pub struct Mount {
     pub flags: MountFlags,
     /// Propagation of the mounted tree.
     pub propagation: Propagation,
+    /// Its files have ids of the container, not of the host: in a user namespace the mount maps them.
+    pub shifted: bool,
 }
 
 /// What a mount shows.

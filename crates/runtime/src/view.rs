@@ -6,14 +6,14 @@
 //! the root (CVE-2018-15664, CVE-2019-14271).
 
 use crate::rootfs::resolve::Root;
-use crate::rootfs::{mounts, overlay, tree};
+use crate::rootfs::{mounts, overlay, shifted, tree};
 use crate::spec::{Mount, Propagation};
 use crate::{child, overlay as detached};
-use gantry_linux::process::{setns, unshare};
+use gantry_linux::process::{own_files_as, setns, unshare};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -26,6 +26,9 @@ pub enum Origin {
         pid: u32,
         /// Clock ticks after boot.
         start_time: u64,
+        /// The shim of a container with a user namespace, which keeps the mount namespace it was assembled in: in the
+        /// container's own all mounts are locked, and a locked one cannot be cloned without what is on it.
+        keeper: Option<u32>,
     },
     /// An overlay of these, for reading only: a container that may start meanwhile is not disturbed.
     Layers(Vec<PathBuf>),
@@ -52,12 +55,23 @@ pub struct Wanted<'a> {
     pub binds: &'a [Mount],
     /// An empty directory to assemble the mounts at.
     pub place: &'a Path,
+    /// The user namespace whose ids on the host the files of the store are shown with, and what its root is there.
+    pub shift: Option<Shift<'a>>,
+}
+
+/// A map of ids.
+#[derive(Debug, Clone, Copy)]
+pub struct Shift<'a> {
+    /// Any user namespace with the container's map.
+    pub user: BorrowedFd<'a>,
+    /// User and group on the host of the namespace's root.
+    pub root: (u32, u32),
 }
 
 /// Makes the view; the descriptor is its root.
 pub fn open(wanted: &Wanted<'_>) -> io::Result<OwnedFd> {
-    if wanted.binds.is_empty() && !is_running(&wanted.origin) {
-        return origin(&wanted.origin);
+    if wanted.binds.is_empty() && !is_running(&wanted.origin) && wanted.shift.is_none() {
+        return origin(wanted);
     }
     on_a_thread(|| assemble(wanted)?.detach())
 }
@@ -86,6 +100,25 @@ pub fn owner(root: &OwnedFd, user: &str) -> gantry_model::Result<(u32, u32)> {
     Ok((identity.uid, identity.gid))
 }
 
+/// A user of a container by numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// User.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// All groups.
+    pub groups: Vec<u32>,
+    /// Home directory.
+    pub home: String,
+}
+
+/// Who `user[:group]` with further groups is by the files in `root`.
+pub fn user(root: &OwnedFd, user: &str, additional: &[String]) -> gantry_model::Result<User> {
+    let identity = child::user::resolve(&Root::new(root.try_clone()?), user, additional)?;
+    Ok(User { uid: identity.uid, gid: identity.gid, groups: identity.groups, home: identity.home })
+}
+
 /// A root that may be attached in the thread's namespace, and then has mounts on it.
 struct Assembled {
     root: Root,
@@ -100,16 +133,22 @@ impl Assembled {
 }
 
 fn assemble(wanted: &Wanted<'_>) -> io::Result<Assembled> {
-    let root = Root::new(origin(&wanted.origin)?);
     let attached = !wanted.binds.is_empty();
-    if attached {
+    let taken = is_running(&wanted.origin).then(|| origin(wanted)).transpose()?;
+    if attached || wanted.shift.is_some() {
         unshare(libc::CLONE_NEWNS)?;
         let top = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         tree::set_propagation(top.as_fd(), Propagation::RPrivate)?;
+    }
+    if let Some(Shift { root: (uid, gid), .. }) = wanted.shift {
+        own_files_as(uid, gid)?;
+    }
+    let root = Root::new(taken.map_or_else(|| origin(wanted), Ok)?);
+    if attached {
         let place = openat(CWD, wanted.place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         tree::attach(root.fd(), place.as_fd())?;
         for mount in wanted.binds {
-            match mounts::attach_bind(&root, mount) {
+            match mounts::attach_bind(&root, mount, wanted.shift.map(|s| s.user)) {
                 // The container has renamed what the mount lies in, and its root is read-only.
                 Err(e) if e.raw_os_error() == Some(libc::EROFS) && is_running(&wanted.origin) => {}
                 attached => attached?,
@@ -126,19 +165,35 @@ fn is_running(origin: &Origin) -> bool {
     matches!(origin, Origin::Running { .. })
 }
 
-fn origin(origin: &Origin) -> io::Result<OwnedFd> {
-    match origin {
-        Origin::Running { pid, start_time } => running(*pid, *start_time),
-        Origin::Layers(layers) => detached::mount(layers, None),
-        Origin::Writable { lower, upper, work } => overlay::mount(lower, Some((upper, work))),
+fn origin(wanted: &Wanted<'_>) -> io::Result<OwnedFd> {
+    let shifted =
+        |lower: &[PathBuf], writable, shift: Shift<'_>| shifted::mount(lower, writable, wanted.place, shift.user);
+    match (&wanted.origin, wanted.shift) {
+        (Origin::Running { pid, start_time, keeper }, _) => running(*pid, *start_time, *keeper),
+        (Origin::Layers(layers), Some(shift)) => shifted(layers, None, shift),
+        (Origin::Layers(layers), None) => detached::mount(layers, None),
+        (Origin::Writable { lower, upper, work }, Some(shift)) => shifted(lower, Some((upper, work)), shift),
+        (Origin::Writable { lower, upper, work }, None) => overlay::mount(lower, Some((upper, work))),
     }
+}
+
+/// The mount namespace that a shim keeps.
+fn kept(keeper: u32) -> io::Result<File> {
+    for entry in std::fs::read_dir(format!("/proc/{keeper}/fd"))? {
+        let path = entry?.path();
+        // Descriptors come and go meanwhile.
+        if std::fs::read_link(&path).is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"mnt:[")) {
+            return File::open(path);
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::ESRCH))
 }
 
 /// A clone of the root mount alone, which only a member of its mount namespace can make. The thread comes back to its
 /// own namespace, and with it to that namespace's root.
-fn running(pid: u32, start_time: u64) -> io::Result<OwnedFd> {
+fn running(pid: u32, start_time: u64, keeper: Option<u32>) -> io::Result<OwnedFd> {
     let own = File::open("/proc/thread-self/ns/mnt")?;
-    let theirs = File::open(format!("/proc/{pid}/ns/mnt"))?;
+    let theirs = keeper.map_or_else(|| File::open(format!("/proc/{pid}/ns/mnt")), kept)?;
     // The descriptor first, then the check that it is of the process that is meant.
     if crate::container::start_time(pid)? != start_time {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
@@ -176,11 +231,12 @@ mod tests {
             target: "/link/vol".into(),
             flags: MountFlags { readonly: true, ..MountFlags::default() },
             propagation: Propagation::RPrivate,
+            shifted: false,
         };
         let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let origin = Origin::Writable { lower: vec![path("lower")], upper: path("upper"), work: path("work") };
         let place = path("place");
-        let wanted = Wanted { origin, readonly: false, binds: &[bind], place: &place };
+        let wanted = Wanted { origin, readonly: false, binds: &[bind], place: &place, shift: None };
         let root = open(&wanted).unwrap();
         assert_eq!(before, fs::read_to_string("/proc/self/mountinfo").unwrap());
         let at = |name: &str, flags: OFlags| {

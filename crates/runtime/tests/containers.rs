@@ -167,6 +167,7 @@ fn bind(source: &Path, target: &str) -> Mount {
         target: target.into(),
         flags: MountFlags::default(),
         propagation: Propagation::RPrivate,
+        shifted: false,
     }
 }
 
@@ -189,6 +190,7 @@ fn binds_and_tmpfs() {
         target: "/tmpdir".into(),
         flags: MountFlags { nosuid: true, ..MountFlags::default() },
         propagation: Propagation::Private,
+        shifted: false,
     };
     fixture.plan.mounts.extend([
         bind(&hosts, "/etc/hosts"),

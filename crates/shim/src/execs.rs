@@ -6,7 +6,7 @@ use gantry_linux::process::pidfd_kill;
 use gantry_runtime::container::{Child, Report, StdioFds};
 use gantry_runtime::failure::{Failure, Stage};
 use gantry_runtime::spec::ProcessSpec;
-use gantry_runtime::{exec, spec};
+use gantry_runtime::{exec, oci, spec};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -29,6 +29,8 @@ struct Exec {
 enum Process {
     /// Its set-up is not reported to be over.
     Starting { child: Box<Child>, asker: Asker, terminal: Option<OwnedFd>, _report: Watched, end: Watched },
+    /// Another runtime starts it.
+    Launching { exec: Box<oci::Exec>, asker: Asker, _report: Watched },
     /// The program runs.
     Running { pid: u32, end: Watched },
     /// The start failed; the child is about to end.
@@ -68,7 +70,7 @@ impl Execs {
         init: &Init<'_>,
         poller: &Poller,
     ) -> Result<(), Failure> {
-        if self.find(&id).is_some() {
+        if self.knows(&id) {
             return Err(Failure::new(Stage::State, format!("exec {id} is running already")));
         }
         let setup = |e: io::Error| Failure::os(Stage::Setup, "read the plan of an exec", &e);
@@ -89,6 +91,58 @@ impl Execs {
         })
     }
 
+    /// The same by the runtime that runs the container; the first descriptor is the process as JSON.
+    pub(crate) fn start_by_another(
+        &mut self,
+        id: String,
+        fds: Vec<OwnedFd>,
+        asker: Asker,
+        files: &PlanFiles,
+        poller: &Poller,
+    ) -> Result<(), Failure> {
+        if self.knows(&id) {
+            return Err(Failure::new(Stage::State, format!("exec {id} is running already")));
+        }
+        let setup = |e: io::Error| Failure::os(Stage::Setup, "read the plan of an exec", &e);
+        let mut fds = fds.into_iter();
+        let process = fds.next().map(File::from).ok_or_else(|| setup(io::ErrorKind::InvalidInput.into()))?;
+        let stdio = StdioFds { stdin: fds.next(), stdout: fds.next(), stderr: fds.next() };
+        let plan = files.plan().map_err(setup)?;
+        let oci = plan.oci.as_ref().ok_or_else(|| setup(io::ErrorKind::InvalidInput.into()))?;
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        let with_pipes = stdio.stdin.is_some().then_some(&stdio);
+        let exec = oci::exec(&plan, oci, &process, with_pipes, number)?;
+        let watch = || -> io::Result<Watched> {
+            let mut report = Watched::new(exec.fd().try_clone_to_owned()?, Token::ExecReport(number));
+            report.want(poller, Interest::Read)?;
+            Ok(report)
+        };
+        let report = watch().map_err(|e| Failure::os(Stage::Setup, "watch an exec", &e))?;
+        self.all
+            .insert(number, Exec { id, process: Process::Launching { exec: Box::new(exec), asker, _report: report } });
+        Ok(())
+    }
+
+    /// The other runtime has done its part.
+    fn launched(&mut self, number: u32, poller: &Poller) -> Option<Outcome> {
+        let Exec { id, process } = self.all.remove(&number)?;
+        let Process::Launching { exec, asker, .. } = process else { return None };
+        let started = exec.finish().and_then(|started| {
+            let mut end = Watched::new(started.pidfd, Token::ExecEnd(number));
+            end.want(poller, Interest::Read).map_err(|e| Failure::os(Stage::Setup, "watch an exec", &e))?;
+            Ok((started.pid, started.terminal, end))
+        });
+        if !self.all.values().any(|exec| matches!(exec.process, Process::Launching { .. })) {
+            oci::rest();
+        }
+        let result = started.map(|(pid, terminal, end)| {
+            self.all.insert(number, Exec { id, process: Process::Running { pid, end } });
+            (pid, terminal)
+        });
+        Some(Outcome { asker, result })
+    }
+
     fn add(&mut self, id: String, child: Child, asker: Asker, poller: &Poller) -> io::Result<()> {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
@@ -102,7 +156,10 @@ impl Execs {
     }
 
     /// Takes a report of a child; the last one is the outcome of its start.
-    pub(crate) fn report(&mut self, number: u32) -> Option<Outcome> {
+    pub(crate) fn report(&mut self, number: u32, poller: &Poller) -> Option<Outcome> {
+        if self.all.get(&number).is_some_and(|exec| matches!(exec.process, Process::Launching { .. })) {
+            return self.launched(number, poller);
+        }
         let exec = self.all.get_mut(&number)?;
         let Process::Starting { child, asker, terminal, .. } = &mut exec.process else { return None };
         let asker = *asker;
@@ -126,7 +183,7 @@ impl Execs {
     /// A process has ended: reaps it, and tells how it ended if its program had run.
     pub(crate) fn end(&mut self, number: u32) -> Option<(String, u8)> {
         let exec = self.all.remove(&number)?;
-        let code = crate::exit::reap(exec.process.pidfd()).unwrap_or(255);
+        let code = exec.process.pidfd().map_or(Ok(255), crate::exit::reap).unwrap_or(255);
         matches!(exec.process, Process::Running { .. }).then_some((exec.id, code))
     }
 
@@ -137,27 +194,32 @@ impl Execs {
 
     /// Whether the set-up of a process is not reported to be over.
     pub(crate) fn is_starting(&self, number: u32) -> bool {
-        self.all.get(&number).is_some_and(|e| matches!(e.process, Process::Starting { .. }))
+        self.all.get(&number).is_some_and(|e| matches!(e.process, Process::Starting { .. } | Process::Launching { .. }))
     }
 
     /// A running exec's pidfd.
     pub(crate) fn find(&self, id: &str) -> Option<BorrowedFd<'_>> {
-        self.all.values().find(|e| e.id == id).map(|e| e.process.pidfd())
+        self.all.values().find(|e| e.id == id).and_then(|e| e.process.pidfd())
+    }
+
+    fn knows(&self, id: &str) -> bool {
+        self.all.values().any(|e| e.id == id)
     }
 
     /// (id, pid) of every running exec.
     pub(crate) fn list(&self) -> impl Iterator<Item = (String, u32)> {
         self.all.values().filter_map(|e| match e.process {
             Process::Running { pid, .. } => Some((e.id.clone(), pid)),
-            Process::Starting { .. } | Process::Failed { .. } => None,
+            Process::Starting { .. } | Process::Launching { .. } | Process::Failed { .. } => None,
         })
     }
 }
 
 impl Process {
-    fn pidfd(&self) -> BorrowedFd<'_> {
+    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Starting { end, .. } | Self::Running { end, .. } | Self::Failed { end } => end.as_fd(),
+            Self::Starting { end, .. } | Self::Running { end, .. } | Self::Failed { end } => Some(end.as_fd()),
+            Self::Launching { .. } => None,
         }
     }
 
@@ -168,6 +230,7 @@ impl Process {
             (Self::Starting { end, .. } | Self::Running { end, .. }, None) | (Self::Failed { end }, _) => {
                 Self::Failed { end }
             }
+            (launching @ Self::Launching { .. }, _) => launching,
         }
     }
 }

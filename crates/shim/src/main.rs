@@ -39,6 +39,7 @@ use crate::poller::Poller;
 use crate::shim::Shim;
 use gantry_linux::{inherited, process, signals};
 use gantry_runtime::failure::{Failure, Stage};
+use gantry_runtime::user_namespace;
 use gantry_shim_protocol::spawn_fd;
 use std::fs::File;
 use std::io;
@@ -47,6 +48,10 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 fn main() -> ExitCode {
+    if std::env::args_os().next().is_some_and(|name| name == user_namespace::NAME) {
+        user_namespace::hold();
+        return ExitCode::SUCCESS;
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         // A container may have this program executed (`/proc/self/exe` as its own program, CVE-2019-5736's

@@ -2,11 +2,13 @@
 
 use crate::clients::{Wish, prepare};
 use crate::execs::{self, Asker};
+use crate::log::now;
 use crate::shim::{Init, Shim};
 use gantry_linux::process::pidfd_kill;
 use gantry_runtime::failure::{self, Failure, Stage};
+use gantry_runtime::oci;
 use gantry_runtime::spec::{self, ContainerNet};
-use gantry_shim_protocol::{self as protocol, Answer, Phase, RequestBody, Status, Target};
+use gantry_shim_protocol::{self as protocol, Answer, Event, Phase, RequestBody, Status, Target};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -41,7 +43,7 @@ impl Shim {
 
     fn status(&self) -> Status {
         let phase = match &self.init {
-            Init::Setup { child, .. } => Phase::Setup { pid: child.pid() },
+            Init::Setup { .. } | Init::Created { .. } => Phase::Setup { pid: self.init.pid() },
             Init::Running { pid, started_at } => Phase::Running { pid: *pid, started_at: *started_at },
         };
         Status { phase, execs: self.execs.list().take(MAX_LISTED_EXECS).collect() }
@@ -49,6 +51,10 @@ impl Shim {
 
     fn go(&mut self, net: &[u8]) -> Result {
         let net: ContainerNet = spec::decode(net).map_err(|e| Failure::os(Stage::Setup, "read the network", &e))?;
+        if let Init::Created { pid, failure: None } = self.init {
+            self.go_by_another(pid, &net);
+            return Ok(());
+        }
         let Init::Setup { child, waits: waits @ true, .. } = &mut self.init else {
             return Err(Failure::new(Stage::State, "the container does not wait for its network"));
         };
@@ -57,10 +63,39 @@ impl Shim {
         Ok(())
     }
 
+    /// The network's other side, and the runtime's `start`. What fails ends the container, and is told when it has.
+    fn go_by_another(&mut self, pid: u32, net: &ContainerNet) {
+        let start = || -> Result {
+            let plan = self.files.plan().map_err(|e| Failure::os(Stage::Setup, "read the plan", &e))?;
+            let oci = plan.oci.as_ref().ok_or_else(|| Failure::new(Stage::Setup, "the plan names no runtime"))?;
+            if plan.namespaces.net == spec::Namespace::New {
+                let netns = self.init.netns().ok_or_else(|| Failure::new(Stage::State, "the container has ended"))?;
+                oci::configure_network(netns.as_fd(), net)?;
+            }
+            oci::start(&plan, oci)
+        };
+        let started = start();
+        oci::rest();
+        match started {
+            Ok(()) => {
+                let started_at = now();
+                self.init = Init::Running { pid, started_at };
+                self.connections.announce(Event::Started { pid, started_at }, None, &self.poller);
+            }
+            Err(failure) => {
+                self.init = Init::Created { pid, failure: Some(failure) };
+                let _ = pidfd_kill(self.end.as_fd(), libc::SIGKILL);
+            }
+        }
+    }
+
     fn exec(&mut self, exec_id: String, fds: Vec<OwnedFd>, asker: Asker) -> Result {
         let Init::Running { pid, .. } = self.init else {
             return Err(Failure::new(Stage::State, "the container is not running"));
         };
+        if self.by_another {
+            return self.execs.start_by_another(exec_id, fds, asker, &self.files, &self.poller);
+        }
         let init = execs::Init { pid, pidfd: self.end.as_fd() };
         self.execs.start(exec_id, fds, asker, &self.files, &init, &self.poller)
     }

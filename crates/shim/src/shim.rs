@@ -14,10 +14,12 @@ use crate::stdio::{Output, Stdio};
 use gantry_container_logs::Stream;
 use gantry_linux::process::pidfd_kill;
 use gantry_runtime::cgroup::{Cgroup, CgroupRoot};
-use gantry_runtime::container::{self, Child, Report};
+use gantry_runtime::container::{self, Child, Report, StdioFds};
 use gantry_runtime::failure::{Failure, OrFail, Result, Stage};
-use gantry_runtime::spec::{Namespace, Plan};
+use gantry_runtime::oci;
+use gantry_runtime::spec::{Namespace, OciRuntime, Plan};
 use gantry_shim_protocol::{Answer, Event, Exit, KILLED_IN_SETUP, Message, RequestBody};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -45,6 +47,12 @@ pub(crate) enum Init {
         /// It has reported this and is about to end.
         failure: Option<Failure>,
     },
+    /// Another runtime has set it up; it waits for the daemon's word.
+    Created {
+        pid: u32,
+        /// It could not be started and is about to end.
+        failure: Option<Failure>,
+    },
     /// The program runs.
     Running { pid: u32, started_at: i64 },
 }
@@ -66,23 +74,42 @@ pub(crate) struct Shim {
     pub(crate) stdin_once: bool,
     /// Other processes survive init: it has no pid namespace of its own.
     dies_alone: bool,
+    /// Another runtime runs it.
+    pub(crate) by_another: bool,
     pub(crate) log: Log,
     scratch: Scratch,
     state_dir: PathBuf,
     out_of_memory: Option<Watched>,
     oom_kills: u64,
+    /// For the daemon, which finds it among this process' descriptors.
+    mounts: Option<OwnedFd>,
     /// When the daemon was seen to be gone.
     unattended: Option<Instant>,
+}
+
+impl Init {
+    pub(crate) fn pid(&self) -> u32 {
+        match self {
+            Self::Setup { child, .. } => child.pid(),
+            Self::Created { pid, .. } | Self::Running { pid, .. } => *pid,
+        }
+    }
+
+    /// Its network namespace.
+    pub(crate) fn netns(&self) -> Option<OwnedFd> {
+        // The pid cannot be recycled: the process is a child that is not reaped.
+        File::open(format!("/proc/{}/ns/net", self.pid())).ok().map(Into::into)
+    }
 }
 
 /// A container whose init process is cloned.
 #[derive(Debug)]
 pub(crate) struct Created {
-    child: Child,
+    init: Init,
     stdio: Stdio,
     log: Log,
-    report: Watched,
     end: Watched,
+    mounts: Option<OwnedFd>,
 }
 
 /// Opens the log and clones the container's init process. On failure nothing of the container is left.
@@ -94,9 +121,16 @@ pub(crate) fn create(plan: &Plan, files: &PlanFiles, held: &mut Vec<OwnedFd>, po
         Vec::new()
     };
     let (stdio, theirs) = Stdio::new(plan).or_fail(Stage::Setup, || "make the container's stdio")?;
-    let child = container::create(plan, &seccomp, theirs)?;
+    if let Some(oci) = &plan.oci {
+        return create_by(oci, plan, log, stdio, &theirs, poller);
+    }
+    let mut child = container::create(plan, &seccomp, theirs)?;
+    let mounts = child.take_mounts();
     match watch(&child, poller) {
-        Ok((report, end)) => Ok(Created { child, stdio, log, report, end }),
+        Ok((report, end)) => {
+            let init = Init::Setup { child: Box::new(child), report, waits: plan.wait_for_network, failure: None };
+            Ok(Created { init, stdio, log, end, mounts })
+        }
         Err(e) => {
             let _ = pidfd_kill(child.pidfd(), libc::SIGKILL);
             let _ = reap(child.pidfd());
@@ -104,6 +138,48 @@ pub(crate) fn create(plan: &Plan, files: &PlanFiles, held: &mut Vec<OwnedFd>, po
             Err(Failure::os(Stage::Setup, "watch the container", &e))
         }
     }
+}
+
+/// Has another runtime create it.
+fn create_by(
+    oci: &OciRuntime,
+    plan: &Plan,
+    log: Log,
+    mut stdio: Stdio,
+    theirs: &StdioFds,
+    poller: &Poller,
+) -> Result<Created> {
+    let mut create = || -> Result<(u32, Watched)> {
+        oci::mount_root(plan)?;
+        let started = oci::create(plan, oci, theirs)?;
+        let watch = || -> io::Result<Watched> {
+            if let Some(master) = started.terminal {
+                stdio.set_terminal(master)?;
+            }
+            let mut end = Watched::new(started.pidfd, Token::InitEnd);
+            end.want(poller, Interest::Read)?;
+            Ok(end)
+        };
+        watch().map(|end| (started.pid, end)).or_fail(Stage::Setup, || "watch the container")
+    };
+    let created = create();
+    oci::rest();
+    match created {
+        Ok((pid, end)) => Ok(Created { init: Init::Created { pid, failure: None }, stdio, log, end, mounts: None }),
+        Err(failure) => {
+            end_by(oci, plan);
+            let _ = find_cgroup(plan).end();
+            Err(failure)
+        }
+    }
+}
+
+/// Has the other runtime forget the container.
+fn end_by(oci: &OciRuntime, plan: &Plan) {
+    if let Err(failure) = oci::delete(plan, oci) {
+        say(&format!("the runtime does not delete the container: {failure}"));
+    }
+    oci::rest();
 }
 
 fn watch(child: &Child, poller: &Poller) -> io::Result<(Watched, Watched)> {
@@ -138,10 +214,10 @@ impl Shim {
         mut connections: Connections,
         created: Created,
     ) -> Self {
-        let Created { child, stdio, log, report, end } = created;
+        let Created { init, stdio, log, end, mounts } = created;
         // The daemon attaches the network while the child sets up the rest, so it hears first.
-        let netns = child.netns().ok();
-        connections.announce(Event::Created { pid: child.pid() }, netns.as_ref().map(AsFd::as_fd), &poller);
+        let (pid, netns) = (init.pid(), init.netns());
+        connections.announce(Event::Created { pid }, netns.as_ref().map(AsFd::as_fd), &poller);
         connections.accept(&poller);
         let cgroup = find_cgroup(plan);
         let out_of_memory = watch_memory(&cgroup, &poller).unwrap_or_else(|e| {
@@ -155,16 +231,18 @@ impl Shim {
             clients: Clients::default(),
             execs: Execs::default(),
             stdio,
-            init: Init::Setup { child: Box::new(child), report, waits: plan.wait_for_network, failure: None },
+            init,
             end,
             cgroup,
             stdin_once: plan.stdio.stdin_once,
+            by_another: plan.oci.is_some(),
             dies_alone: plan.namespaces.pid != Namespace::New,
             log,
             scratch: Scratch::default(),
             state_dir: plan.state_dir.clone(),
             out_of_memory,
             oom_kills: 0,
+            mounts,
             unattended: None,
         }
     }
@@ -212,7 +290,7 @@ impl Shim {
 
     /// Before waiting: what is each descriptor waited for?
     fn update(&mut self) {
-        let waiting = matches!(self.init, Init::Setup { .. }) && !self.connections.is_attended();
+        let waiting = matches!(self.init, Init::Setup { .. } | Init::Created { .. }) && !self.connections.is_attended();
         self.unattended = if waiting { self.unattended.or_else(|| Some(Instant::now())) } else { None };
         self.clients.update(self.stdio.takes_input(), &self.poller);
         self.log.update(&self.poller);
@@ -246,9 +324,9 @@ impl Shim {
     fn accept(&mut self) {
         for id in self.connections.accept(&self.poller) {
             // A daemon that comes during the set-up may have to attach the network.
-            if let Init::Setup { child, .. } = &self.init {
-                let message = Message::Event(Event::Created { pid: child.pid() });
-                let netns = child.netns().ok().into_iter().collect();
+            if let Init::Setup { .. } | Init::Created { .. } = &self.init {
+                let message = Message::Event(Event::Created { pid: self.init.pid() });
+                let netns = self.init.netns().into_iter().collect();
                 self.connections.send(id, &message, netns, &self.poller);
             }
         }
@@ -342,7 +420,7 @@ impl Shim {
     }
 
     fn exec_report(&mut self, number: u32) {
-        let Some(Outcome { asker, result }) = self.execs.report(number) else { return };
+        let Some(Outcome { asker, result }) = self.execs.report(number, &self.poller) else { return };
         let (answer, terminal) = match result {
             Ok((pid, terminal)) => (Answer::Exec { pid }, terminal),
             Err(failure) => (Answer::Failed(crate::requests::failure(failure)), None),
@@ -375,6 +453,8 @@ impl Shim {
     /// The init process has ended: nothing of the container stays but its log and its exit status.
     fn end(mut self) -> Farewell {
         while self.report() {}
+        // The next run may mount the same layer.
+        self.mounts = None;
         let code = reap(self.end.as_fd()).unwrap_or(255);
         let finished_at = now();
         self.out_of_memory();
@@ -396,11 +476,17 @@ impl Shim {
             self.log.end(stream);
         }
         self.log.finish();
+        if self.by_another
+            && let Ok(plan) = self.files.plan()
+            && let Some(oci) = &plan.oci
+        {
+            end_by(oci, &plan);
+        }
         if let Err(e) = self.cgroup.end() {
             say(&format!("the cgroup is left behind: {e}"));
         }
         let ending = match self.init {
-            Init::Setup { failure, .. } => {
+            Init::Setup { failure, .. } | Init::Created { failure, .. } => {
                 let killed = || Failure::new(Stage::Setup, KILLED_IN_SETUP);
                 Ending::NotStarted(crate::requests::failure(failure.unwrap_or_else(killed)))
             }

@@ -63,6 +63,7 @@ fn extract(
         path: &resolved,
         keep_kinds: options.no_overwrite_dir_non_dir,
         owner,
+        ids: view.ids.as_ref(),
         limits: Limits::default(),
     };
     merge(body, &options)?;

@@ -46,7 +46,7 @@ pub struct ArchiveSource {
     /// What the archive calls it.
     name: Vec<u8>,
     /// Keeps what the descriptors lead to.
-    _view: View,
+    view: View,
 }
 
 impl Engine {
@@ -69,13 +69,13 @@ impl Engine {
             link_target,
         };
         let name = asked.name().trim_start_matches('/').as_bytes().to_vec();
-        Ok(ArchiveSource { stat, container, found, name, _view: view })
+        Ok(ArchiveSource { stat, container, found, name, view })
     }
 
     /// Writes the archive of a file.
     pub fn write_archive(&self, source: &ArchiveSource, out: &mut dyn Write) -> Result<()> {
         self.container_event(&source.container, "archive-path", &[]);
-        pack_object(&source.found, &source.name, out)?;
+        pack_object(&source.found, &source.name, source.view.ids.as_ref(), out)?;
         Ok(())
     }
 }

@@ -6,17 +6,18 @@
 use super::path::Asked;
 use crate::Engine;
 use crate::container::Container;
-use crate::{plan, procfs};
+use crate::{plan, procfs, remap};
 use gantry_image_store::pack::Found;
-use gantry_model::Result;
 use gantry_model::error::Context;
+use gantry_model::{IdMaps, Result};
+use gantry_runtime::spawn;
 use gantry_runtime::spec::Mount;
-use gantry_runtime::view::{self, Origin, Wanted};
+use gantry_runtime::view::{self, Origin, Shift, Wanted};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, readlinkat};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// As many links as Docker follows.
@@ -30,6 +31,8 @@ const LOOKING: &str = "looking at the container's files";
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) root: OwnedFd,
+    /// What the container's ids are in it, if they are not the same.
+    pub(crate) ids: Option<IdMaps>,
 }
 
 impl View {
@@ -47,7 +50,7 @@ impl View {
         let mut attempts = 0..ATTEMPTS;
         loop {
             let binds = if with_binds { binds(engine, container)? } else { Vec::new() };
-            let origin = running(container).unwrap_or_else(|| Origin::Layers(layers(engine, container)));
+            let origin = running(engine, container).unwrap_or_else(|| Origin::Layers(layers(engine, container)));
             let error = match make(engine, container, origin.clone(), true, &binds) {
                 Err(e) if attempts.next().is_some() => e,
                 made => return made.context(LOOKING),
@@ -74,10 +77,13 @@ impl View {
             let readonly = container.read().host_config.readonly_rootfs;
             let place = engine.dirs(&container.id).merged();
             let mut within = |origin| {
-                let wanted = Wanted { origin, readonly, binds: &binds, place: &place };
-                view::within(&wanted, |root| work(&Self { root: root.try_clone()? }))
+                let shifted = Shifted::of(engine, container, &origin)?;
+                let shift = shifted.as_ref().map(Shifted::shift);
+                let ids = shifted.as_ref().map(|shifted| shifted.ids.clone());
+                let wanted = Wanted { origin, readonly, binds: &binds, place: &place, shift };
+                view::within(&wanted, |root| work(&Self { root: root.try_clone()?, ids }))
             };
-            if let Some(origin) = running(container) {
+            if let Some(origin) = running(engine, container) {
                 match within(origin.clone()) {
                     Err(_) if !lives(&origin) && attempts.next().is_some() => settle(engine, container),
                     done => return done.context(LOOKING)?,
@@ -85,7 +91,7 @@ impl View {
                 continue;
             }
             let _verb = container.verbs.blocking_lock();
-            if running(container).is_none() {
+            if running(engine, container).is_none() {
                 return within(writable(engine, container)).context(LOOKING)?;
             }
         }
@@ -153,8 +159,10 @@ impl View {
 
 fn make(engine: &Engine, container: &Container, origin: Origin, readonly: bool, binds: &[Mount]) -> io::Result<View> {
     let place = engine.dirs(&container.id).merged();
-    let root = view::open(&Wanted { origin, readonly, binds, place: &place })?;
-    Ok(View { root })
+    let shifted = Shifted::of(engine, container, &origin)?;
+    let shift = shifted.as_ref().map(Shifted::shift);
+    let root = view::open(&Wanted { origin, readonly, binds, place: &place, shift })?;
+    Ok(View { root, ids: shifted.map(|shifted| shifted.ids) })
 }
 
 fn binds(engine: &Engine, container: &Container) -> Result<Vec<Mount>> {
@@ -163,10 +171,39 @@ fn binds(engine: &Engine, container: &Container) -> Result<Vec<Mount>> {
 }
 
 /// The mount of a container whose process lives.
-fn running(container: &Container) -> Option<Origin> {
-    let state = &container.read().state;
-    let lives = state.status.is_live() && state.pid != 0;
-    lives.then_some(Origin::Running { pid: state.pid, start_time: state.pid_start_time })
+fn running(engine: &Engine, container: &Container) -> Option<Origin> {
+    let (pid, start_time) = {
+        let state = &container.read().state;
+        (state.status.is_live() && state.pid != 0).then_some((state.pid, state.pid_start_time))?
+    };
+    // What cannot be read belongs to a process that has just ended; that is found out when it is looked at.
+    let remapped = remap::of_process(pid).is_ok_and(|ids| ids.is_some());
+    let shim = || spawn::find_shim(&engine.dirs(&container.id).pid_file()).ok().flatten();
+    Some(Origin::Running { pid, start_time, keeper: remapped.then(shim).flatten().map(|shim| shim.pid) })
+}
+
+/// A container's map of ids, held for a moment.
+struct Shifted {
+    ids: IdMaps,
+    user: OwnedFd,
+    root: (u32, u32),
+}
+
+impl Shifted {
+    /// Of a running container that of its process, of another that which it will have.
+    fn of(engine: &Engine, container: &Container, origin: &Origin) -> io::Result<Option<Self>> {
+        let ids = match origin {
+            Origin::Running { pid, .. } => remap::of_process(*pid)?,
+            _ => remap::wanted(engine, &container.read().host_config).cloned(),
+        };
+        let Some(ids) = ids else { return Ok(None) };
+        let root = ids.root().ok_or(Errno::INVAL)?;
+        Ok(Some(Self { user: remap::namespace(engine, &ids)?, ids, root }))
+    }
+
+    fn shift(&self) -> Shift<'_> {
+        Shift { user: self.user.as_fd(), root: self.root }
+    }
 }
 
 fn layers(engine: &Engine, container: &Container) -> Vec<std::path::PathBuf> {
@@ -182,7 +219,7 @@ fn writable(engine: &Engine, container: &Container) -> Origin {
 /// in the way of a start.
 fn make_targets(engine: &Engine, container: &Container, binds: &[Mount]) -> Result<()> {
     let _verb = container.verbs.blocking_lock();
-    if running(container).is_none() {
+    if running(engine, container).is_none() {
         make(engine, container, writable(engine, container), false, binds).context("making the container's mounts")?;
     }
     Ok(())
@@ -190,7 +227,7 @@ fn make_targets(engine: &Engine, container: &Container, binds: &[Mount]) -> Resu
 
 /// Whether the process that the record names still has its files; a record is told of an end a moment later.
 fn lives(origin: &Origin) -> bool {
-    let Origin::Running { pid, start_time } = origin else { return false };
+    let Origin::Running { pid, start_time, .. } = origin else { return false };
     // A process that nobody has reaped yet has no namespaces any more.
     Path::new(&format!("/proc/{pid}/ns/mnt")).exists() && procfs::start_time(*pid) == Some(*start_time)
 }

@@ -1,7 +1,6 @@
 //! What a configuration leaves open, filled in as Docker fills it in, so that inspect shows it.
 
 use crate::Engine;
-use crate::info::RUNTIME;
 use crate::networks::endpoints;
 use crate::plan::logs;
 use crate::plan::network::{self, NetworkMode};
@@ -20,7 +19,7 @@ pub(super) fn host(engine: &Engine, host: &mut HostConfig) -> Result<()> {
     };
     host.log_config = logs::resolve(&host.log_config, config)?;
     fill(&mut host.network_mode, "default");
-    fill(&mut host.runtime, RUNTIME);
+    fill(&mut host.runtime, &config.default_runtime);
     let ipc = if config.default_ipc_mode.is_empty() { "private" } else { &config.default_ipc_mode };
     fill(&mut host.ipc_mode, ipc);
     let unified = engine.cgroups.support().version == 2;

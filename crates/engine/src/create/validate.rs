@@ -2,16 +2,14 @@
 //! Docker's, because clients and their users match on them.
 
 use crate::Engine;
-use crate::info::RUNTIME;
 use crate::links;
+use crate::oci;
 use crate::plan::{devices, network, security};
+use crate::remap;
 use crate::signal;
 use gantry_api_types::{ContainerConfig, HealthConfig, HostConfig};
 use gantry_model::{Error, Result};
 use std::net::IpAddr;
-
-/// Further names of the one runtime there is.
-const RUNTIME_ALIASES: [&str; 2] = ["gantry", "io.containerd.runc.v2"];
 
 /// The least interval and timeout of a health check.
 const MILLISECOND: i64 = 1_000_000;
@@ -82,9 +80,7 @@ pub(super) fn host(engine: &Engine, host: &HostConfig) -> Result<()> {
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return refuse(format!("Invalid value {}, range for oom score adj is [-1000, 1000]", host.oom_score_adj));
     }
-    if !host.runtime.is_empty() && host.runtime != RUNTIME && !RUNTIME_ALIASES.contains(&host.runtime.as_str()) {
-        return refuse(format!("Unknown runtime specified {}", host.runtime));
-    }
+    oci::check(engine, host)?;
     if host.cgroup_parent.split('/').any(|part| part == "..") || host.cgroup_parent.contains('\0') {
         return refuse(format!("invalid cgroup parent: {:?}", host.cgroup_parent));
     }
@@ -173,6 +169,7 @@ fn namespaces(engine: &Engine, host: &HostConfig) -> Result<()> {
         "" | "host" => {}
         mode => return refuse(format!("invalid user namespace mode: {mode}")),
     }
+    remap::check(engine, host)?;
     match host.cgroupns_mode.as_str() {
         "" | "private" | "host" => Ok(()),
         mode => refuse(format!("invalid cgroup namespace mode: {mode}")),

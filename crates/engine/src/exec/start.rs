@@ -5,6 +5,7 @@ use super::{Exec, ExecRun};
 use crate::Engine;
 use crate::container::Container;
 use crate::exec::run::ExecIo;
+use crate::oci;
 use crate::run_end::start_failure_code;
 use crate::shim::failure_error;
 use crate::stream::{AttachSession, Kind};
@@ -59,12 +60,18 @@ impl Engine {
         outcome
     }
 
-    async fn ask_shim(&self, container: &Container, exec: &Exec, io: Option<&ExecIo>) -> Result<Option<OwnedFd>> {
+    async fn ask_shim(&self, container: &Arc<Container>, exec: &Exec, io: Option<&ExecIo>) -> Result<Option<OwnedFd>> {
         let link =
             container.shim().ok_or_else(|| Error::conflict(format!("Container {} is not running", container.id)))?;
         let spec = super::plan::process(self, &container.read(), &exec.request, io.and_then(|io| io.console_size))
             .map_err(|e| e.context("OCI runtime exec failed: exec failed"))?;
-        let plan = memfd::sealed("exec", &gantry_runtime::spec::encode(&spec)?)?;
+        let plan = if oci::is_built_in(&container.read().host_config.runtime) {
+            gantry_runtime::spec::encode(&spec)?
+        } else {
+            let (engine, container) = (self.arc(), container.clone());
+            crate::blocking(move || oci::exec_process(&engine, &container, &spec)).await?
+        };
+        let plan = memfd::sealed("exec", &plan)?;
         let mut fds = vec![plan.as_fd()];
         let null;
         if !exec.request.tty {

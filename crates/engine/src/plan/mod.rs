@@ -19,6 +19,7 @@ mod tmpfs;
 
 use crate::Engine;
 use crate::container::Record;
+use crate::oci;
 use gantry_model::Result;
 use gantry_runtime::spec::{Cgroup, Namespace, PLAN_VERSION, Plan, Rootfs, Stdio};
 use std::path::PathBuf;
@@ -42,6 +43,9 @@ pub(crate) fn build(engine: &Engine, record: &Record) -> Result<Prepared> {
     let peer = namespaces::network_peer(engine, record)?;
     let hostname = peer.as_ref().map_or_else(|| config.hostname.clone(), |p| p.read().config.hostname.clone());
     let namespaces = namespaces::of_container(engine, record)?;
+    let user_namespace = namespaces::user(engine, record)?;
+    let ids = user_namespace.as_ref().map(|user| &user.ids);
+    let sysctls = sysctls::of_container(host, &network::mode(record), ids)?;
     let own_uts = namespaces.uts == Namespace::New;
     let (devices, device_rules) = devices::of_container(host)?;
     let seccomp = seccomp::of_container(engine, host)?;
@@ -67,7 +71,7 @@ pub(crate) fn build(engine: &Engine, record: &Record) -> Result<Prepared> {
         devices,
         masked_paths: paths(host.masked_paths.as_deref()),
         readonly_paths: paths(host.readonly_paths.as_deref()),
-        sysctls: sysctls::of_container(host, &network::mode(record))?,
+        sysctls,
         cgroup: Cgroup {
             path: engine.record_cgroup_path(record),
             resources: resources::of_container(host)?,
@@ -79,6 +83,8 @@ pub(crate) fn build(engine: &Engine, record: &Record) -> Result<Prepared> {
         stdio: Stdio { open_stdin: config.open_stdin, stdin_once: config.stdin_once },
         log: logs::of_container(record, &dirs)?,
         shm_size: u64::try_from(host.shm_size).unwrap_or(0),
+        oci: oci::of_container(engine, record)?,
+        user_namespace,
         namespaces,
     };
     Ok(Prepared { plan, seccomp, warnings: host_warnings(engine, record)? })

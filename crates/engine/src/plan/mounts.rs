@@ -101,7 +101,8 @@ fn defaults(host: &HostConfig, ipc: &Namespace) -> Vec<Mount> {
 fn network_files(dirs: &Dirs) -> Vec<Mount> {
     let files =
         [(dirs.resolv_conf(), "/etc/resolv.conf"), (dirs.hostname(), "/etc/hostname"), (dirs.hosts(), "/etc/hosts")];
-    files.iter().map(|(source, target)| bind(source, Path::new(target), MountFlags::default())).collect()
+    let file = |(source, target): &(PathBuf, &str)| shifted(bind(source, Path::new(target), MountFlags::default()));
+    files.iter().map(file).collect()
 }
 
 fn of_point(engine: &Engine, record: &Record, point: &MountPoint) -> Result<Mount> {
@@ -122,7 +123,7 @@ fn volume(engine: &Engine, point: &MountPoint, target: &Path, asked: Option<&Ask
         return Err(Error::not_implemented("mounting a part of a volume (Subpath) is not supported"));
     }
     Ok(match volume.driver_mount() {
-        None => bind(&engine.volumes.mountpoint(&point.name), target, flags),
+        None => shifted(bind(&engine.volumes.mountpoint(&point.name), target, flags)),
         Some(DriverMount::Bind { path, recursive, options }) => {
             let (flags, rest) = split_flags(flags, &options);
             no_options(&point.name, &rest)?;
@@ -218,7 +219,12 @@ pub(crate) fn clean(path: &str) -> PathBuf {
 }
 
 pub(super) fn mount(source: MountSource, target: &Path, flags: MountFlags) -> Mount {
-    Mount { source, target: target.to_owned(), flags, propagation: Propagation::RPrivate }
+    Mount { source, target: target.to_owned(), flags, propagation: Propagation::RPrivate, shifted: false }
+}
+
+/// What the engine keeps for containers has their ids; what else is on the host has the host's.
+fn shifted(mount: Mount) -> Mount {
+    Mount { shifted: true, ..mount }
 }
 
 fn fs(kind: &str, target: &str, options: &[&str], flags: MountFlags) -> Mount {

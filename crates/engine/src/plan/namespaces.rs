@@ -3,8 +3,9 @@
 use super::network::{self, NetworkMode};
 use crate::Engine;
 use crate::container::{Container, Record};
+use crate::remap;
 use gantry_model::{ContainerStatus, Error, Result};
-use gantry_runtime::spec::{Namespace, Namespaces};
+use gantry_runtime::spec::{Namespace, Namespaces, UserNamespace};
 use std::sync::Arc;
 
 /// Resolves every namespace of a container that is about to start.
@@ -31,6 +32,23 @@ pub(crate) fn of_container(engine: &Engine, record: &Record) -> Result<Namespace
     };
     let own = |mode: &str| if mode == "host" { Namespace::Host } else { Namespace::New };
     Ok(Namespaces { pid, net, ipc, uts: own(&host.uts_mode), cgroup: own(&host.cgroupns_mode) })
+}
+
+/// The user namespace: a new one, unless other namespaces are shared with a container that has one. Those would belong to
+/// that one, and be of little use in another.
+pub(crate) fn user(engine: &Engine, record: &Record) -> Result<Option<UserNamespace>> {
+    let host = &record.host_config;
+    let Some(ids) = remap::wanted(engine, host) else { return Ok(None) };
+    let modes = [(&host.network_mode, "network"), (&host.ipc_mode, "IPC"), (&host.pid_mode, "PID")];
+    for (mode, what) in modes {
+        let Some(name) = mode.strip_prefix("container:") else { continue };
+        let peer = running(engine, record, name, what)?;
+        let pid = peer.read().state.pid;
+        if let Some(theirs) = remap::of_process(pid)? {
+            return Ok(Some(UserNamespace { source: joined(&peer), ids: theirs }));
+        }
+    }
+    Ok(Some(UserNamespace { source: Namespace::New, ids: ids.clone() }))
 }
 
 /// The container whose network is shared, if it is; it need not run.

@@ -2,7 +2,7 @@
 
 use super::network::NetworkMode;
 use gantry_api_types::HostConfig;
-use gantry_model::{Error, Result};
+use gantry_model::{Error, IdMaps, Result};
 
 /// Values below `kernel.` that belong to an IPC namespace.
 const IPC: [&str; 8] = [
@@ -20,11 +20,19 @@ const IPC: [&str; 8] = [
 const DEFAULTS: [(&str, &str); 2] =
     [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
 
-/// The values to write.
-pub(crate) fn of_container(host: &HostConfig, mode: &NetworkMode) -> Result<Vec<(String, String)>> {
+/// The values to write; `ids` are those of the container's user namespace.
+pub(crate) fn of_container(
+    host: &HostConfig,
+    mode: &NetworkMode,
+    ids: Option<&IdMaps>,
+) -> Result<Vec<(String, String)>> {
     let mut all = Vec::new();
     if mode.is_private() {
         all.extend(DEFAULTS.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        // The kernel takes no group that the namespace does not have.
+        if let Some(first) = ids.and_then(|ids| ids.gids.0.iter().find(|range| range.inside == 0)) {
+            all[1].1 = format!("0 {}", first.count.saturating_sub(1).min(i32::MAX as u32));
+        }
         all.retain(|(key, _)| !host.sysctls.iter().flatten().any(|(k, _)| k == key));
     }
     for (key, value) in host.sysctls.iter().flatten() {
@@ -77,9 +85,9 @@ mod tests {
     fn defaults_can_be_overridden() {
         let sysctls = Some([("net.ipv4.ip_unprivileged_port_start".to_owned(), "1024".to_owned())].into());
         let host = HostConfig { sysctls, ..HostConfig::default() };
-        let all = of_container(&host, &NetworkMode::None).unwrap();
+        let all = of_container(&host, &NetworkMode::None, None).unwrap();
         assert_eq!(all.len(), 2);
         assert!(all.contains(&("net.ipv4.ip_unprivileged_port_start".to_owned(), "1024".to_owned())));
-        assert!(of_container(&HostConfig::default(), &NetworkMode::Host).unwrap().is_empty());
+        assert!(of_container(&HostConfig::default(), &NetworkMode::Host, None).unwrap().is_empty());
     }
 }

@@ -47,6 +47,16 @@ pub enum ExtractError {
         /// Its target.
         target: String,
     },
+    /// An owner that the container's user namespace does not have.
+    #[error("{path:?}: the owner {uid}:{gid} is not in the container's user namespace")]
+    Unmapped {
+        /// The file.
+        path: String,
+        /// Its user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
     /// Somebody else replaced what was just made.
     #[error("{0:?} was replaced while it was extracted")]
     Changed(String),
@@ -88,6 +98,7 @@ impl ExtractError {
             | Self::HardLink { .. }
             | Self::Overwrite { .. }
             | Self::Symlink { .. }
+            | Self::Unmapped { .. }
             | Self::Limit(_) => true,
             Self::NoSpace | Self::Changed(_) => false,
             Self::System { source, .. } => {

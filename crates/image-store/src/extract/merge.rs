@@ -16,7 +16,7 @@ use crate::{
     tar::{Archive, Entry, Kind, Time},
 };
 use gantry_linux::private_umask::take_private_umask;
-use gantry_model::{Error, Result};
+use gantry_model::{Error, IdMaps, Result};
 use rustix::{
     fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     fs::{
@@ -51,6 +51,8 @@ pub struct MergeOptions<'a> {
     pub keep_kinds: bool,
     /// The owner of everything, instead of those in the archive.
     pub owner: Option<(u32, u32)>,
+    /// What owners in the archive are on the host, if they are not the same.
+    pub ids: Option<&'a IdMaps>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -160,6 +162,14 @@ impl<'a> Merge<'a> {
         }
         if let Some((uid, gid)) = self.options.owner {
             (entry.uid, entry.gid) = (uid, gid);
+        }
+        if let Some(ids) = self.options.ids {
+            let host = ids.uids.to_host(entry.uid).zip(ids.gids.to_host(entry.gid));
+            (entry.uid, entry.gid) = host.ok_or_else(|| ExtractError::Unmapped {
+                path: lossy(&entry.path),
+                uid: entry.uid,
+                gid: entry.gid,
+            })?;
         }
         let spot = self.spot(&path)?;
         if entry.kind == Kind::HardLink && clean(&entry.link)? == path {

@@ -9,7 +9,7 @@ mod walk;
 pub use walk::{Found, Step, Walk};
 
 use crate::tar::{Entry, Kind, Time, Writer};
-use gantry_model::Error;
+use gantry_model::{Error, IdMaps};
 use object::Reader;
 use rustix::{fd::OwnedFd, fs::FileType};
 use std::{
@@ -60,17 +60,18 @@ impl From<PackError> for Error {
 pub fn pack(
     dir: &OwnedFd,
     form: Form,
+    ids: Option<&IdMaps>,
     skip: &dyn Fn(&Found, &[u8]) -> bool,
     out: &mut dyn Write,
 ) -> Result<u64, PackError> {
-    let mut packer = Packer::new(form, skip, out);
+    let mut packer = Packer::new(form, ids, skip, out);
     packer.tree(dir, b"")?;
     packer.finish()
 }
 
 /// Archives one object, a directory with everything in it, under the name `name`; an empty name is that of a root.
-pub fn pack_object(object: &Found, name: &[u8], out: &mut dyn Write) -> Result<u64, PackError> {
-    let mut packer = Packer::new(Form::Tree, &|_, _| false, out);
+pub fn pack_object(object: &Found, name: &[u8], ids: Option<&IdMaps>, out: &mut dyn Write) -> Result<u64, PackError> {
+    let mut packer = Packer::new(Form::Tree, ids, &|_, _| false, out);
     packer.found(object, name)?;
     if object.kind() == FileType::Directory {
         packer.tree(&object.fd, &[name, b"/"].concat())?;
@@ -82,6 +83,8 @@ struct Packer<'p> {
     writer: Writer<BufWriter<&'p mut dyn Write>>,
     reader: Reader,
     form: Form,
+    /// The files' ids are the host's, and what they are in this namespace is written.
+    ids: Option<&'p IdMaps>,
     skip: &'p dyn Fn(&Found, &[u8]) -> bool,
     /// Where files with several names were first seen.
     links: HashMap<(u64, u64), Vec<u8>>,
@@ -90,9 +93,14 @@ struct Packer<'p> {
 }
 
 impl<'p> Packer<'p> {
-    fn new(form: Form, skip: &'p dyn Fn(&Found, &[u8]) -> bool, out: &'p mut dyn Write) -> Self {
+    fn new(
+        form: Form,
+        ids: Option<&'p IdMaps>,
+        skip: &'p dyn Fn(&Found, &[u8]) -> bool,
+        out: &'p mut dyn Write,
+    ) -> Self {
         let writer = Writer::new(BufWriter::with_capacity(64 << 10, out));
-        Self { writer, reader: Reader::new(), form, skip, links: HashMap::new(), links_size: 0, entries: 0 }
+        Self { writer, reader: Reader::new(), form, ids, skip, links: HashMap::new(), links_size: 0, entries: 0 }
     }
 
     fn tree(&mut self, dir: &OwnedFd, prefix: &[u8]) -> Result<(), PackError> {
@@ -134,8 +142,12 @@ impl<'p> Packer<'p> {
         Ok(true)
     }
 
+    fn describe(&self, found: &Found, path: &[u8], kind: Kind) -> Entry {
+        describe(found, path, kind, self.ids)
+    }
+
     fn mark(&mut self, path: &[u8], mode: u32, found: &Found) -> Result<(), PackError> {
-        let entry = Entry { mode, kind: Kind::File, ..describe(found, path, Kind::File) };
+        let entry = Entry { mode, kind: Kind::File, ..self.describe(found, path, Kind::File) };
         self.begin(&Entry { size: 0, ..entry })
     }
 
@@ -150,7 +162,7 @@ impl<'p> Packer<'p> {
             // An archive has no word for a socket, and it is of no use without its process.
             _ => return Ok(()),
         };
-        let mut entry = describe(found, path, kind);
+        let mut entry = self.describe(found, path, kind);
         if kind == Kind::Directory {
             entry.path.push(b'/');
         } else if let Some(first) = self.first_name(found, path) {
@@ -204,16 +216,17 @@ impl<'p> Packer<'p> {
     }
 }
 
-fn describe(found: &Found, path: &[u8], kind: Kind) -> Entry {
+fn describe(found: &Found, path: &[u8], kind: Kind, ids: Option<&IdMaps>) -> Entry {
     let stat = &found.stat;
+    let (uid, gid) = ids.map_or((stat.st_uid, stat.st_gid), |ids| ids.shown(stat.st_uid, stat.st_gid));
     let device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
     Entry {
         path: path.to_vec(),
         link: Vec::new(),
         kind,
         mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
+        uid,
+        gid,
         mtime: Time { seconds: stat.st_mtime, nanos: 0 },
         device: if device { (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) } else { (0, 0) },
         size: if kind == Kind::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },

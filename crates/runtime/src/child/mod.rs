@@ -4,6 +4,7 @@ pub(crate) mod lookup;
 pub(crate) mod network;
 pub(crate) mod privileges;
 pub(crate) mod procfs;
+pub(crate) mod remapped;
 pub(crate) mod setup;
 pub(crate) mod tail;
 pub(crate) mod terminal;

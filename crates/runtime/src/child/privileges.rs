@@ -31,6 +31,15 @@ pub(crate) fn limit(rlimits: &[Rlimit]) -> Result<()> {
     Ok(())
 }
 
+/// Makes room for limits that a process will set later, when it may not raise them any more; 0 is the caller.
+pub(crate) fn raise_hard_limits(pid: u32, rlimits: &[Rlimit]) -> Result<()> {
+    for limit in rlimits {
+        process::raise_hard_rlimit(pid, limit.resource, limit.hard)
+            .or_fail(Stage::Setup, || format!("error setting rlimit {}", rlimit_name(limit.resource)))?;
+    }
+    Ok(())
+}
+
 fn rlimit_name(resource: u32) -> &'static str {
     const NAMES: [&str; 16] = [
         "CPU",

@@ -5,7 +5,7 @@ use crate::failure::{Failure, OrFail, Result, Stage};
 use crate::rootfs::tree;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A detached proc mount of the pid namespace that the process is in.
 #[derive(Debug)]
@@ -14,6 +14,15 @@ pub(crate) struct Procfs(OwnedFd);
 impl Procfs {
     pub(crate) fn new() -> Result<Self> {
         tree::new_filesystem("proc", &[]).map(Self).or_fail(Stage::Setup, || "open a procfs")
+    }
+
+    /// One that another process has made.
+    pub(crate) fn received(mount: OwnedFd) -> Self {
+        Self(mount)
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 
     /// Writes to a file of it.

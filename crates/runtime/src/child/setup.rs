@@ -5,14 +5,14 @@ use super::{Never, Task, network, tail, terminal};
 use crate::cgroup::Cgroup;
 use crate::failure::{Failure, OrFail, Result, Stage, errno_text};
 use crate::rootfs::resolve::{Make, Root};
-use crate::rootfs::{devices, masks, mounts, overlay, pivot, tree};
+use crate::rootfs::{devices, masks, mounts, overlay, pivot, shifted, tree};
 use crate::spec::{ContainerNet, Namespace, Plan};
 use gantry_linux::process;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::Signal;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What the parent has prepared.
 pub(crate) struct Setup<'a> {
@@ -35,11 +35,43 @@ fn start(task: &mut Task<'_>, setup: &Setup<'_>) -> Result<Never> {
     let plan = task.plan;
     detach_from_parent()?;
     setup.cgroup.join(setup.born_in_v2)?;
-    namespaces(plan, setup)?;
-    let sources = mounts::take_sources(plan, setup.cgroup)?;
+    for (pidfd, flags) in setup.join {
+        process::setns(pidfd.as_fd(), *flags).or_fail(Stage::Setup, || "join the other container's namespaces")?;
+    }
+    names(plan)?;
+    let assembled = assemble(task, setup.cgroup, None)?;
+    if let Some(score) = plan.oom_score_adj {
+        assembled.procfs.oom_score_adj(score)?;
+    }
+    finish(task, assembled)
+}
+
+/// How the container's ids are shown to the host, where it has a user namespace.
+#[derive(Clone, Copy)]
+pub(super) struct Shift<'a> {
+    pub(super) user: BorrowedFd<'a>,
+    /// User and group of the namespace's root.
+    pub(super) root: (u32, u32),
+}
+
+/// What is there when everything is mounted and the root is changed.
+pub(super) struct Assembled {
+    /// Of the container's pid namespace.
+    pub(super) procfs: Procfs,
+    /// The program's terminal.
+    pub(super) slave: Option<OwnedFd>,
+}
+
+/// Makes every mount of the container in the mount namespace that the process is in, and has it as root.
+pub(super) fn assemble(task: &Task<'_>, cgroup: &Cgroup, shift: Option<Shift<'_>>) -> Result<Assembled> {
+    let plan = task.plan;
+    let sources = mounts::take_sources(plan, cgroup, shift.map(|s| s.user))?;
     pivot::isolate()?;
-    let root = root_filesystem(plan)?;
-    mounts::attach_all(&root, &plan.mounts, sources)?;
+    if let Some(Shift { root: (uid, gid), .. }) = shift {
+        process::own_files_as(uid, gid).or_fail(Stage::Setup, || "make files as the user namespace's root")?;
+    }
+    let root = root_filesystem(plan, shift.map(|s| s.user))?;
+    mounts::attach_all(&root, plan, sources)?;
     devices::set_up(&root, &plan.mounts, &plan.devices)?;
     let slave = tail::open_terminal(task, &root)?;
     if let Some(slave) = &slave {
@@ -51,16 +83,19 @@ fn start(task: &mut Task<'_>, setup: &Setup<'_>) -> Result<Never> {
     masks::mask(&root, &plan.masked_paths)?;
     mounts::finish_root(&root, plan.rootfs.readonly)?;
     pivot::pivot(&root)?;
+    Ok(Assembled { procfs, slave })
+}
+
+/// From the changed root to the program.
+pub(super) fn finish(task: &mut Task<'_>, assembled: Assembled) -> Result<Never> {
+    let Assembled { procfs, slave } = assembled;
     let root = root_directory()?;
-    if let Some(score) = plan.oom_score_adj {
-        procfs.oom_score_adj(score)?;
-    }
     network(task, &procfs)?;
-    for (name, value) in &plan.sysctls {
+    for (name, value) in &task.plan.sysctls {
         procfs.sysctl(name, value)?;
     }
     drop(procfs);
-    tail::run(task, &root, slave, plan.init)
+    tail::run(task, &root, slave, task.plan.init)
 }
 
 /// No signal state of the parent's, and no life without it before the program runs.
@@ -89,10 +124,8 @@ pub(crate) fn session_keyring(id: &str) -> Result<()> {
     }
 }
 
-fn namespaces(plan: &Plan, setup: &Setup<'_>) -> Result<()> {
-    for (pidfd, flags) in setup.join {
-        process::setns(pidfd.as_fd(), *flags).or_fail(Stage::Setup, || "join the other container's namespaces")?;
-    }
+/// What is the namespaces' own: the root of the cgroup tree, keys, names.
+pub(super) fn names(plan: &Plan) -> Result<()> {
     if plan.namespaces.cgroup == Namespace::New {
         // Its root is the cgroup that the process is in at this moment.
         process::unshare(libc::CLONE_NEWCGROUP).or_fail(Stage::Setup, || "unshare the cgroup namespace")?;
@@ -108,10 +141,14 @@ fn namespaces(plan: &Plan, setup: &Setup<'_>) -> Result<()> {
 }
 
 /// Mounts the overlay at its target, which only this mount namespace shows.
-fn root_filesystem(plan: &Plan) -> Result<Root> {
+fn root_filesystem(plan: &Plan, user: Option<BorrowedFd<'_>>) -> Result<Root> {
     let rootfs = &plan.rootfs;
     let mount = || -> io::Result<OwnedFd> {
-        let overlay = overlay::mount(&rootfs.lower, Some((&rootfs.upper, &rootfs.work)))?;
+        let writable = Some((rootfs.upper.as_path(), rootfs.work.as_path()));
+        let overlay = match user {
+            Some(user) => shifted::mount(&rootfs.lower, writable, &rootfs.target, user)?,
+            None => overlay::mount(&rootfs.lower, writable)?,
+        };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let target = openat(CWD, &rootfs.target, flags, Mode::empty())?;
         tree::attach(overlay.as_fd(), target.as_fd())?;

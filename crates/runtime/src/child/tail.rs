@@ -82,7 +82,7 @@ fn connect(task: &mut Task<'_>, root: &Root, slave: Option<OwnedFd>, uid: u32) -
 }
 
 /// The user owns its stdio, so that it can open `/dev/stdout` again. Somebody else's device stays.
-fn give(fd: BorrowedFd<'_>, uid: u32) -> io::Result<()> {
+pub(super) fn give(fd: BorrowedFd<'_>, uid: u32) -> io::Result<()> {
     let stat = fstat(fd)?;
     if stat.st_uid == uid || stat.st_rdev == makedev(1, 3) {
         return Ok(());

@@ -32,14 +32,15 @@ pub(crate) fn set_up(root: &Root, mounts: &[Mount], devices: &[Device]) -> Resul
     }
     let dev = root.ensure(Path::new("/dev"), Make::Directory).or_fail(Stage::Mount, || "mkdir /dev")?;
     for (name, major, minor) in DEFAULT {
-        let node = Node { block: false, major, minor, mode: 0o666, uid: 0, gid: 0 };
+        let node = Node { block: false, major, minor, mode: 0o666, owner: None };
         node.make(dev.as_fd(), Path::new(name)).or_fail(Stage::Mount, || format!("mknod /dev/{name}"))?;
     }
     for device in devices {
         let (parent, name) =
             root.ensure_parent(&device.path).or_fail(Stage::Mount, || device.path.display().to_string())?;
         let Device { block, major, minor, mode, uid, gid, .. } = *device;
-        Node { block, major, minor, mode, uid, gid }
+        // As on the host, also where the container's ids are others: a user namespace gives no rights to devices.
+        Node { block, major, minor, mode, owner: Some((uid, gid)) }
             .make(parent.as_fd(), Path::new(name))
             .or_fail(Stage::Mount, || format!("mknod {}", device.path.display()))?;
     }
@@ -68,8 +69,8 @@ struct Node {
     major: u32,
     minor: u32,
     mode: u32,
-    uid: u32,
-    gid: u32,
+    /// Of the host.
+    owner: Option<(u32, u32)>,
 }
 
 impl Node {
@@ -83,8 +84,8 @@ impl Node {
             Err(Errno::PERM) => return self.bind(dir, name),
             Err(e) => return Err(e.into()),
         }
-        if (self.uid, self.gid) != (0, 0) {
-            let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        if let Some((uid, gid)) = self.owner {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
             chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         }
         // mknod(2) with mode 06xx loses set-id bits to nobody, but a default ACL may change the rest.

@@ -7,4 +7,5 @@ pub(crate) mod mounts;
 pub(crate) mod overlay;
 pub(crate) mod pivot;
 pub(crate) mod resolve;
+pub(crate) mod shifted;
 pub(crate) mod tree;

@@ -1,12 +1,13 @@
 //! The plan's mounts, in order.
 
 use super::resolve::{Make, Root};
-use super::{cgroup_mounts, tree};
+use super::{cgroup_mounts, shifted, tree};
 use crate::cgroup::Cgroup;
 use crate::failure::{Failure, OrFail, Result, Stage};
 use crate::spec::{Mount, MountSource, Namespace, Plan};
 use gantry_linux::process::setns;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
+use gantry_model::IdMaps;
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, openat2};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,12 +15,14 @@ use std::path::Path;
 
 /// Takes clones of everything that comes from the host, while the host's tree is still there and
 /// its propagation still unchanged (a clone of a shared mount is its peer).
-pub(crate) fn take_sources(plan: &Plan, cgroup: &Cgroup) -> Result<Vec<Source>> {
+/// Those with ids of the container are mapped to what they are in `user`.
+pub(crate) fn take_sources(plan: &Plan, cgroup: &Cgroup, user: Option<BorrowedFd<'_>>) -> Result<Vec<Source>> {
     let mut sources = Vec::with_capacity(plan.mounts.len());
     for mount in &plan.mounts {
         sources.push(match &mount.source {
             MountSource::Bind { path, recursive, .. } => {
-                Source::Bind(take_bind(path, *recursive).or_fail(Stage::Mount, || {
+                let user = user.filter(|_| mount.shifted);
+                Source::Bind(take_bind(path, *recursive, user).or_fail(Stage::Mount, || {
                     format!("error mounting {} to rootfs at {}", path.display(), mount.target.display())
                 })?)
             }
@@ -45,11 +48,15 @@ pub(crate) enum Source {
     New,
 }
 
-fn take_bind(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
+fn take_bind(path: &Path, recursive: bool, user: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
     // A magic link (`/proc/self/fd/3`) would name something else than the path says.
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let fd = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
-    tree::clone_tree(fd.as_fd(), recursive)
+    let taken = tree::clone_tree(fd.as_fd(), recursive)?;
+    if let Some(user) = user {
+        shifted::map(taken.as_fd(), user)?;
+    }
+    Ok(taken)
 }
 
 /// A clone of another container's `/dev/shm`, which only a member of its mount namespace can make. The
@@ -72,9 +79,9 @@ fn take_shared_memory(pid: u32, start_time: u64) -> io::Result<OwnedFd> {
 }
 
 /// Attaches every mount below the root.
-pub(crate) fn attach_all(root: &Root, mounts: &[Mount], sources: Vec<Source>) -> Result<()> {
-    for (mount, source) in mounts.iter().zip(sources) {
-        attach(root, mount, source).map_err(|e| failure(mount, &e))?;
+pub(crate) fn attach_all(root: &Root, plan: &Plan, sources: Vec<Source>) -> Result<()> {
+    for (mount, source) in plan.mounts.iter().zip(sources) {
+        attach(root, mount, source, plan).map_err(|e| failure(mount, &e))?;
     }
     Ok(())
 }
@@ -97,25 +104,25 @@ fn failure(mount: &Mount, error: &io::Error) -> Failure {
     failure
 }
 
-fn attach(root: &Root, mount: &Mount, source: Source) -> io::Result<()> {
+fn attach(root: &Root, mount: &Mount, source: Source, plan: &Plan) -> io::Result<()> {
     match (source, &mount.source) {
         (Source::Bind(tree), MountSource::Bind { recursive_readonly, .. }) => {
             bind(root, mount, &tree, *recursive_readonly)
         }
         (Source::Bind(tree), MountSource::SharedMemoryOf { .. }) => bind(root, mount, &tree, false),
         (Source::Cgroup(sources), _) => cgroup_mounts::attach(root, mount, sources),
-        (_, MountSource::Fs { kind, options }) => filesystem(root, mount, kind, options),
+        (_, MountSource::Fs { kind, options }) => filesystem(root, mount, kind, options, plan),
         // `take_sources` makes a source of the mount's own kind.
         (Source::Bind(_) | Source::New, _) => Ok(()),
     }
 }
 
 /// Shows a file or directory of the host's below the root.
-pub(crate) fn attach_bind(root: &Root, mount: &Mount) -> io::Result<()> {
+pub(crate) fn attach_bind(root: &Root, mount: &Mount, user: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let MountSource::Bind { path, recursive, recursive_readonly } = &mount.source else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    bind(root, mount, &take_bind(path, *recursive)?, *recursive_readonly)
+    bind(root, mount, &take_bind(path, *recursive, user.filter(|_| mount.shifted))?, *recursive_readonly)
 }
 
 fn bind(root: &Root, mount: &Mount, source: &OwnedFd, recursive_readonly: bool) -> io::Result<()> {
@@ -128,7 +135,8 @@ fn bind(root: &Root, mount: &Mount, source: &OwnedFd, recursive_readonly: bool) 
     tree::set_propagation(source.as_fd(), mount.propagation)
 }
 
-fn filesystem(root: &Root, mount: &Mount, kind: &str, options: &[String]) -> io::Result<()> {
+fn filesystem(root: &Root, mount: &Mount, kind: &str, options: &[String], plan: &Plan) -> io::Result<()> {
+    let ids = plan.user_namespace.as_ref().map(|user| &user.ids);
     let target = if matches!(kind, "proc" | "sysfs") {
         // Whoever decides where /proc is decides what label and sysctl writes mean (CVE-2019-19921):
         // it must be a real directory, reached without a link.
@@ -144,11 +152,40 @@ fn filesystem(root: &Root, mount: &Mount, kind: &str, options: &[String]) -> io:
         mode = format!("mode={:o}", rustix::fs::fstat(&target)?.st_mode & 0o7777);
         all.push(&mode);
     }
-    all.extend(options.iter().map(String::as_str));
+    let mapped;
+    match ids.filter(|_| matches!(kind, "tmpfs" | "devpts")) {
+        Some(ids) => {
+            mapped = map_owners(ids, options)?;
+            all.extend(mapped.iter().map(String::as_str));
+        }
+        None => all.extend(options.iter().map(String::as_str)),
+    }
     let new = tree::new_filesystem(kind, &all)?;
+    let own_ipc = plan.namespaces.ipc != Namespace::Host;
+    if let Some((uid, gid)) = ids.filter(|_| kind == "mqueue" && own_ipc).and_then(IdMaps::root) {
+        // It was made with the namespace, by somebody who was nobody there yet.
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        rustix::fs::chownat(&new, "", uid, gid, AtFlags::EMPTY_PATH)?;
+    }
     tree::set_flags(new.as_fd(), mount.flags, false)?;
     tree::attach(new.as_fd(), target.as_fd())?;
     tree::set_propagation(new.as_fd(), mount.propagation)
+}
+
+/// The host reads `uid=` and `gid=` as its own ids, but they are the container's.
+fn map_owners(ids: &IdMaps, options: &[String]) -> io::Result<Vec<String>> {
+    let one = |option: &String| {
+        let (key, map) = match option.split_once('=') {
+            Some((key @ "uid", value)) => (key, ids.uids.to_host(value.parse().ok()?)),
+            Some((key @ "gid", value)) => (key, ids.gids.to_host(value.parse().ok()?)),
+            _ => return Some(option.clone()),
+        };
+        map.map(|id| format!("{key}={id}"))
+    };
+    let mapped = options
+        .iter()
+        .map(|option| one(option).ok_or_else(|| io::Error::other(format!("{option} is not in the user namespace"))));
+    mapped.collect()
 }
 
 /// Files of `/proc` that may be covered: programs like lxcfs make them say what the container may use.

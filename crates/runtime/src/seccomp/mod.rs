@@ -4,11 +4,13 @@
 
 mod compile;
 mod default;
+mod oci;
 mod profile;
 mod syscalls;
 #[cfg(test)]
 mod tests;
 
+pub use oci::oci;
 pub use profile::ProfileError;
 
 use profile::{Host, Profile};
@@ -36,8 +38,7 @@ pub fn compile(json: Option<&str>, capabilities: u64) -> Result<Arc<[u8]>, Profi
     if let Some(at) = kept.iter().position(same) {
         return Ok(kept[at].filter.clone());
     }
-    let release = rustix::system::uname();
-    let host = Host { capabilities, kernel: profile::kernel_version(&release.release().to_string_lossy()) };
+    let host = Host::this(capabilities);
     let filter: Arc<[u8]> = match json {
         Some(json) => match profile::parse(json, &host)? {
             Some(profile) => encode(&profile)?,

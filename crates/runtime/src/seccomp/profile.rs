@@ -112,6 +112,14 @@ pub(super) struct Host {
     pub(super) kernel: (u32, u32),
 }
 
+impl Host {
+    /// This one.
+    pub(super) fn this(capabilities: u64) -> Self {
+        let release = rustix::system::uname();
+        Self { capabilities, kernel: kernel_version(&release.release().to_string_lossy()) }
+    }
+}
+
 const ARCH: &str = "amd64";
 
 impl Filter {

@@ -28,6 +28,7 @@ fn fs_mount(kind: &str, target: &str, options: &[&str], flags: MountFlags) -> Mo
         target: target.into(),
         flags,
         propagation: Propagation::Private,
+        shifted: false,
     }
 }
 
@@ -47,6 +48,7 @@ pub(crate) fn default_mounts() -> Vec<Mount> {
             target: "/sys/fs/cgroup".into(),
             flags: readonly,
             propagation: Propagation::Private,
+            shifted: false,
         },
         fs_mount("mqueue", "/dev/mqueue", &[], none),
         fs_mount("tmpfs", "/dev/shm", &["source=shm", "mode=1777", "size=67108864"], none),
@@ -108,6 +110,7 @@ impl Fixture {
             state_dir: dir.path().join("state"),
             process: process(args),
             init: false,
+            user_namespace: None,
             namespaces: Namespaces {
                 pid: Namespace::New,
                 net: Namespace::New,
@@ -150,6 +153,7 @@ impl Fixture {
             stdio: Stdio { open_stdin: false, stdin_once: false },
             log: LogPlan::None,
             shm_size: 64 << 20,
+            oci: None,
         };
         Self { dir, plan, seccomp: vec![] }
     }

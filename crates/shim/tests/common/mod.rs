@@ -42,6 +42,7 @@ fn fs_mount(kind: &str, target: &str, options: &[&str]) -> Mount {
         target: target.into(),
         flags: MountFlags { nosuid: true, noexec: true, ..MountFlags::default() },
         propagation: Propagation::Private,
+        shifted: false,
     }
 }
 
@@ -92,6 +93,7 @@ impl Fixture {
             state_dir: path("state"),
             process: process(args),
             init: false,
+            user_namespace: None,
             namespaces: Namespaces {
                 pid: Namespace::New,
                 net: Namespace::New,
@@ -138,6 +140,7 @@ impl Fixture {
                 attrs: vec![],
             }),
             shm_size: 64 << 20,
+            oci: None,
         };
         Self { dir, plan, held: Vec::new() }
     }
