@@ -63,6 +63,7 @@ test)
     need ip iproute2
     need nft nftables
     need iptables iptables
+    need dig bind9-dnsutils
     need dockerd docker.io
     need runc runc
     need crun crun

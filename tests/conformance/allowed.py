@@ -58,6 +58,7 @@ ALLOWED = [
     Allowed("both", r" v1\.35 /volumes ", r"^null at /Warnings:", "a nil slice, as everywhere else"),
     Allowed("both", r" /volumes", r"^null at (/Volumes/\d+)?/(Labels|Options):",
             "Docker sends null for a volume without labels or options, and clients compare with it"),
+    Allowed("both", r" v1\.35 /system/df ", r"^type at /Containers/\d+:", "the file's containers are lists of containers"),
     Allowed("both", r" /system/df ", r"^unknown at /BuilderSize:", "sent up to 1.41, never specified; old clients read it"),
     Allowed("both", r" v1\.35 /networks", r"^type at (/\d+)?/IPAM/Config/\d+/AuxiliaryAddresses:", "the file of 1.35 calls the map a string"),
     Allowed("both", r" /networks/create 409$", r"^status ", "a name that is taken is a conflict, as it is for containers"),

@@ -17,6 +17,10 @@ from harness.sandbox import ENGINE_ADDRESS, OUTSIDE_ADDRESS, Sandbox, cgroup_v2,
 
 REPOSITORY = Path(__file__).parent.parent.parent
 IMAGE = "busybox:e2e"
+# A Debian with nginx, redis and Python, for tests that want real programs; made when it is asked for.
+STACK_IMAGE = "debian-stack:e2e"
+# What stays from test to test.
+KEPT = {IMAGE, STACK_IMAGE, "debian-nginx:e2e"}
 # The newest version that both engines speak.
 VERSION = "1.41"
 VERSIONS = {
@@ -169,6 +173,14 @@ class Engine:
         """What nearly every test needs."""
         self.api.post("/images/create", body=rootfs.busybox(), fromSrc="-", repo="busybox", tag="e2e", expect=200)
 
+    def load_stack(self):
+        """The name of the larger image, which is made and loaded if need be."""
+        if self.api.get(f"/images/{STACK_IMAGE}/json").status != 200:
+            with open(rootfs.debian("stack"), "rb") as archive:
+                name, tag = STACK_IMAGE.split(":")
+                self.api.post("/images/create", body=archive.read(), fromSrc="-", repo=name, tag=tag, expect=200)
+        return STACK_IMAGE
+
     def name(self, stem="c"):
         """A name nobody else has."""
         return f"{stem}-{uuid.uuid4().hex[:10]}"
@@ -218,10 +230,10 @@ class Engine:
         for network in sorted(custom, key=lambda n: n["ConfigOnly"]):
             quiet.delete(f"/networks/{network['Id']}")
         for image in quiet.get("/images/json", all=True).json:
-            if IMAGE not in (image["RepoTags"] or []) and "debian-nginx:e2e" not in (image["RepoTags"] or []):
+            if not KEPT & set(image["RepoTags"] or []):
                 quiet.delete(f"/images/{image['Id']}", force=True)
             else:
-                for tag in set(image["RepoTags"]) - {IMAGE, "debian-nginx:e2e"}:
+                for tag in set(image["RepoTags"]) - KEPT:
                     quiet.delete(f"/images/{tag}")
 
 

@@ -116,7 +116,8 @@ def busybox():
 
 
 # What each Debian of the tests has besides the minimum.
-DEBIANS = {"nginx": "nginx-light", "python": "python3-minimal", "postgres": "postgresql"}
+DEBIANS = {"nginx": "nginx-light", "python": "python3-minimal", "postgres": "postgresql",
+           "stack": "nginx-light,redis-server,python3"}
 
 
 def debian(kind="nginx"):
