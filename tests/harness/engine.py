@@ -178,7 +178,7 @@ class Engine:
         if self.api.get(f"/images/{STACK_IMAGE}/json").status != 200:
             with open(rootfs.debian("stack"), "rb") as archive:
                 name, tag = STACK_IMAGE.split(":")
-                self.api.post("/images/create", body=archive.read(), fromSrc="-", repo=name, tag=tag, expect=200)
+                self.api.post("/images/create", body=archive.read(), fromSrc="-", repo=name, tag=tag, expect=200, timeout=400)
         return STACK_IMAGE
 
     def name(self, stem="c"):

@@ -1,6 +1,7 @@
 //! The sockets of a container's name server, and the rules that lead to them.
 
 use crate::{Error, Result};
+use gantry_linux::netlink::container::loopback_up;
 use gantry_linux::netlink::nft::{ChainType, Data, Element, Family, Hook, Set, Transaction, Type};
 use gantry_linux::netlink::{Protocol, Socket, namespace};
 use gantry_model::Id;
@@ -25,6 +26,9 @@ pub(crate) struct Sockets {
 /// Opens the sockets and writes the rules. The rules of an earlier daemon are replaced.
 pub(crate) fn open(container: &Id, netns: BorrowedFd<'_>) -> Result<Sockets> {
     namespace::within(netns, || {
+        // In a namespace in which nothing was ever up the kernel takes our address for a broadcast one: a socket is bound
+        // to it as wanted, and sends its answers from another.
+        loopback_up().map_err(Error::Sockets)?;
         let port = preferred_port(container);
         let (udp, udp_port) = socket(SocketType::DGRAM, port).map_err(Error::Sockets)?;
         let (tcp, tcp_port) = socket(SocketType::STREAM, port).map_err(Error::Sockets)?;
@@ -46,8 +50,6 @@ fn preferred_port(container: &Id) -> u16 {
 /// A socket on 127.0.0.11 and `port`, or if that is taken, on one of the kernel's choice.
 fn socket(kind: SocketType, port: u16) -> io::Result<(OwnedFd, u16)> {
     let fd = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-    // The loopback is not up before the container is.
-    sockopt::set_ip_freebind(&fd, true)?;
     if kind == SocketType::STREAM {
         // Connections of the server before this one are still being forgotten.
         sockopt::set_socket_reuseaddr(&fd, true)?;

@@ -2,7 +2,7 @@
 
 mod lab;
 
-use gantry_dns::{Attachment, Place, Server, Upstream, View};
+use gantry_dns::{Attachment, Place, Upstream, View};
 use gantry_model::Id;
 use lab::*;
 use std::net::{TcpListener, UdpSocket};
@@ -160,11 +160,10 @@ async fn a_port_in_use_is_no_obstacle() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_whose_loopback_is_down() {
-    let namespace = std::thread::spawn(|| {
-        gantry_linux::netlink::namespace::unshare().unwrap();
-        gantry_linux::netlink::namespace::current().unwrap()
-    });
-    let server = Server::new();
-    server.serve(Id::random(), namespace.join().unwrap(), View::default()).await.unwrap();
+async fn a_namespace_in_which_nothing_was_ever_up() {
+    let (lab, container) = (Lab::new(), Container::new_and_down());
+    lab.member("web", &[], 1);
+    lab.serve(&container, Upstream::default()).await;
+    assert_eq!(container.ask("web", A).last_octets(), [1]);
+    assert_eq!(container.ask_by_tcp("web", A).last_octets(), [1]);
 }

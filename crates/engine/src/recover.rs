@@ -77,6 +77,7 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
     tokio::task::block_in_place(|| network.restore(&engine.networks.specs(), &live))?;
     engine.finish_memberships(unfinished).await;
     tokio::task::block_in_place(|| found.iter().for_each(|(container, ..)| engine.reopen_links(container)));
+    engine.resume_names(found.iter().map(|(container, ..)| container.clone()).collect()).await;
     // Not before: what ends now gives its addresses back, which the network must know by then.
     for (container, link, reader) in found {
         let probe = engine.recall_health(&container);

@@ -34,6 +34,11 @@ impl Engine {
                 return Err(e);
             }
             engine.containers.release_name(&old, container.id);
+            if container.read().state.status.is_live()
+                && let Err(e) = engine.names_have_changed(&container).await
+            {
+                tracing::warn!("container {}: its name server: {e}", container.id);
+            }
             engine.container_event(&container, "rename", &[("oldName", &format!("/{old}"))]);
             Ok(())
         })

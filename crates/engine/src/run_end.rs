@@ -19,6 +19,7 @@ impl Engine {
     pub(crate) async fn run_ended(self: &Arc<Self>, container: &Arc<Container>, exit: Exit) {
         container.set_shim(None);
         container.monitor.stop();
+        self.end_names(&container.id);
         // Who is about to join another one sees that there is no shim any more.
         let attached = std::mem::take(&mut container.write().attached);
         self.leave_networks_of(attached.clone()).await;
@@ -50,6 +51,7 @@ impl Engine {
     pub(crate) async fn run_failed(self: &Arc<Self>, container: &Arc<Container>, launch: Option<Launch>, error: Error) {
         container.set_shim(None);
         container.take_waiting_clients();
+        self.end_names(&container.id);
         if let Some(launch) = &launch {
             self.leave_networks_of(launch.attached.clone()).await;
         }

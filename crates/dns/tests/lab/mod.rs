@@ -39,9 +39,15 @@ pub(crate) struct Container {
 
 impl Container {
     pub(crate) fn new() -> Self {
+        let made = Self::new_and_down();
+        made.run(|| loopback_up().unwrap());
+        made
+    }
+
+    /// As the kernel makes it: its loopback is down.
+    pub(crate) fn new_and_down() -> Self {
         let make = || {
             namespace::unshare()?;
-            loopback_up()?;
             namespace::current()
         };
         Self { id: Id::random(), namespace: thread::spawn(make).join().unwrap().expect("tests run as root") }

@@ -74,6 +74,9 @@ impl Engine {
             return Err(e);
         }
         drop(attached);
+        if let Err(e) = self.names_have_changed(container).await {
+            tracing::warn!("container {}: its name server: {e}", container.id);
+        }
         self.network_event(network, "connect", Some(&container.id.to_string()));
         Ok(())
     }
@@ -138,7 +141,7 @@ fn keep(container: &Container, attached: &Attached) -> Result<()> {
 }
 
 /// The network namespace of a running container.
-pub(super) fn network_namespace(record: &Record) -> Result<OwnedFd> {
+pub(crate) fn network_namespace(record: &Record) -> Result<OwnedFd> {
     let pid = record.state.pid;
     let path = format!("/proc/{pid}/ns/net");
     let file = std::fs::File::open(&path).context(&path)?;

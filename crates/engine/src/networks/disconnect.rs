@@ -61,7 +61,9 @@ impl Engine {
         }
         if live {
             let (engine, target, left) = (self.clone(), container.clone(), network.clone());
-            crate::blocking(move || engine.leave_running(&target, &left)).await?;
+            let left = crate::blocking(move || engine.leave_running(&target, &left)).await;
+            self.names_have_changed(container).await?;
+            left?;
         }
         self.network_event(network, "disconnect", Some(&container.id.to_string()));
         Ok(())

@@ -1,6 +1,6 @@
 //! Networks: what clients make, list and remove, and containers' places on them.
 
-mod connect;
+pub(crate) mod connect;
 mod create;
 mod disconnect;
 mod driver;

@@ -67,6 +67,32 @@ pub(crate) fn needs_names(attached: &Attached) -> bool {
     attached.members.iter().any(|member| member.name != Predefined::Bridge.name())
 }
 
+/// Where a container's questions go beyond the names of its networks.
+#[derive(Debug)]
+pub(crate) struct NameServers {
+    /// As `resolv.conf` would have them.
+    pub(crate) servers: Vec<String>,
+    /// Whether they are the host's, and not the container's or the daemon's choice.
+    pub(crate) of_host: bool,
+    /// Whether the container completes names without a dot itself.
+    pub(crate) ndots: bool,
+}
+
+/// What is behind the name server of a container that has one of ours.
+pub(crate) fn upstream(engine: &Engine, record: &Record) -> NameServers {
+    let wanted = Resolver::of(engine, record);
+    let host = host_resolv_conf();
+    let of_host = wanted.servers.is_empty();
+    let mut servers = if of_host { words(&host, "nameserver") } else { wanted.servers };
+    if servers.is_empty() {
+        servers = FALLBACK.map(str::to_owned).into();
+    }
+    let options = if wanted.options.is_empty() { words(&host, "options") } else { wanted.options };
+    let ndots =
+        options.iter().filter_map(|option| option.strip_prefix("ndots:")).any(|n| n.parse().is_ok_and(|n: u32| n > 0));
+    NameServers { servers, of_host, ndots }
+}
+
 fn host_gateway(engine: &Engine) -> Option<String> {
     let bridge = engine.network.default_bridge()?;
     bridge.subnets.iter().filter(|s| s.subnet.is_ipv4()).find_map(|s| s.gateway).map(|ip| ip.to_string())

@@ -10,6 +10,7 @@ use gantry_shim_protocol::{Event, Failure, KILLED_IN_SETUP, RequestBody, Target}
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// A run that is being started; `None` in [`Run::launch`] for one that a new daemon has found.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ struct Run {
     container: Arc<Container>,
     link: Arc<ShimLink>,
     launch: Option<Launch>,
+    /// The daemon's part of the start.
+    releasing: Option<JoinHandle<()>>,
     /// Why the daemon's part of the start failed.
     our_failure: Arc<Mutex<Option<Error>>>,
 }
@@ -39,7 +42,7 @@ pub(crate) async fn supervise(
     launch: Option<Launch>,
 ) {
     engine.watch_log_driver(&container, &link);
-    let mut run = Run { engine, container, link, launch, our_failure: Arc::default() };
+    let mut run = Run { engine, container, link, launch, releasing: None, our_failure: Arc::default() };
     if run.launch.as_ref().is_some_and(|l| l.attached.members.is_empty()) {
         run.release_process(None);
     }
@@ -69,14 +72,22 @@ impl Run {
         let (engine, container, link) = (self.engine.clone(), self.container.clone(), self.link.clone());
         let attached = self.launch.as_ref().map(|l| l.attached.clone()).unwrap_or_default();
         let our_failure = self.our_failure.clone();
-        tokio::spawn(async move {
+        self.releasing = Some(tokio::spawn(async move {
             if let Err(e) = release(&engine, &container, &link, attached, netns).await {
                 tracing::debug!("container {}: {e}", container.id);
                 *our_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
                 let kill = RequestBody::Signal { target: Target::Init, signal: crate::signal::SIGKILL };
                 drop(link.perform(kill, &[]).await);
             }
-        });
+        }));
+    }
+
+    /// The start has failed: nothing more of it may happen while it is undone.
+    async fn stop_releasing(&mut self) {
+        if let Some(releasing) = self.releasing.take() {
+            releasing.abort();
+            drop(releasing.await);
+        }
     }
 
     fn started(&mut self, pid: u32, started_at: i64) {
@@ -111,6 +122,7 @@ impl Run {
     }
 
     async fn start_failed(mut self, failure: &Failure) {
+        self.stop_releasing().await;
         // A process that failed by itself knows why; what we have to say is then a consequence.
         let killed = failure.message == KILLED_IN_SETUP;
         let ours = self.take_our_failure().filter(|_| killed);
@@ -122,6 +134,7 @@ impl Run {
 
     /// The shim vanished without a farewell: it was killed. Nothing of the container may survive it.
     async fn lost(mut self) {
+        self.stop_releasing().await;
         if self.launch.is_some() {
             let died = || Error::internal("the container's shim died while it started the container");
             let error = self.take_our_failure().unwrap_or_else(died);
@@ -145,14 +158,16 @@ async fn release(
     let net = gantry_runtime::spec::encode(&attached.layout())?;
     if !attached.members.is_empty() {
         let netns = netns.ok_or_else(|| Error::internal("the shim sent no network namespace"))?;
-        let (engine, attached) = (engine.clone(), attached.clone());
-        let (id, links) = (container.id, container.read().links.clone());
-        crate::blocking(move || {
-            engine.attach_networks(&attached, netns.as_fd())?;
-            engine.open_links(id, &links, attached.bridge());
+        let names_of = netns.try_clone()?;
+        let record = container.read().clone();
+        let (attaching, joined) = (engine.clone(), attached.clone());
+        let (id, links) = (record.id, record.links.clone());
+        let attach = crate::blocking(move || {
+            attaching.attach_networks(&joined, netns.as_fd())?;
+            attaching.open_links(id, &links, joined.bridge());
             Ok::<_, Error>(())
-        })
-        .await?;
+        });
+        tokio::try_join!(attach, engine.serve_names(&record, &attached, names_of))?;
     }
     engine.membership_events(container, &attached, "connect");
     link.perform(RequestBody::Go { net }, &[]).await
