@@ -156,7 +156,7 @@ fn plugins() -> PluginsInfo {
     let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect();
     PluginsInfo {
         volume: names(&["local"]),
-        network: names(&["bridge", "host", "null"]),
+        network: names(&["bridge", "host", "ipvlan", "macvlan", "null"]),
         authorization: None,
         log: names(&["fluentd", "gelf", "journald", "json-file", "local", "splunk", "syslog"]),
     }

@@ -92,5 +92,5 @@ fn plug(batch: &mut Batch, endpoint: &Endpoint, bridge: u32, port: BridgePort, n
         mtu: endpoint.mtu,
     };
     pair.add(batch);
-    route::set_port(batch, &endpoint.host_ifname, port);
+    route::set_port(batch, &endpoint.host_ifname, port, endpoint.mtu);
 }

@@ -162,7 +162,7 @@ fn settings(wanted: &Wanted<'_>, ours: bool) -> Result<()> {
         wish("ipv4/neigh/{}/proxy_delay", "0", "first packets by links take a second");
     }
     // A kernel without IPv6 has no such settings.
-    if !sysctl::has_ipv6() {
+    if !sysctl::has_ipv6() || (1..route::IPV6_MIN_MTU).contains(&wanted.mtu) {
         return Ok(());
     }
     if wanted.has_ipv6() {

@@ -102,7 +102,8 @@ fn plug_in(socket: &mut Socket, bridge: &Bridge, link: &Link) -> Result<()> {
     }
     let mut batch = Batch::new();
     route::set_master(&mut batch, &link.name, bridge.index);
-    route::set_port(&mut batch, &link.name, bridge.port);
+    // What it has of IPv6 was said when it was made.
+    route::set_port(&mut batch, &link.name, bridge.port, 1);
     socket.transact(&mut batch).map_err(|e| Error::kernel(format!("connect link {}", link.name))(e.into()))
 }
 

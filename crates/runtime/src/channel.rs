@@ -3,7 +3,7 @@
 //! `SOCK_SEQPACKET`, so that a report is a packet and a descriptor travels with it. The child's end
 //! is close-on-exec: end of file after no failure means that the program runs.
 
-use crate::failure::{Failure, OrFail, Stage};
+use crate::failure::{DIED_IN_SETUP, Failure, OrFail, Stage};
 use crate::spec::ContainerNet;
 use rustix::io::Errno;
 use rustix::net::{
@@ -68,8 +68,7 @@ impl Channel {
             match self.receive()? {
                 None if self.executing => return Ok(Report::Executed),
                 None => {
-                    let message = "the container's process died while it was being set up";
-                    return Ok(Report::Failed(Failure::new(Stage::Setup, message)));
+                    return Ok(Report::Failed(Failure::new(Stage::Setup, DIED_IN_SETUP)));
                 }
                 Some((Packet::Executing, _)) => self.executing = true,
                 Some((Packet::Failed(failure), _)) => return Ok(Report::Failed(failure)),

@@ -23,6 +23,9 @@ pub enum Stage {
     State,
 }
 
+/// The message about a process that ended without a word, for instance because somebody killed it.
+pub const DIED_IN_SETUP: &str = "the container's process died while it was being set up";
+
 /// A failed start: where, why (errno, 0 if none), and a message for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

@@ -6,6 +6,7 @@ use crate::container::Container;
 use crate::networks::members::Attached;
 use crate::{health, procfs};
 use gantry_model::{ContainerStatus, Error, Result, Timestamp};
+use gantry_runtime::failure::DIED_IN_SETUP;
 use gantry_shim_protocol::{Event, Failure, KILLED_IN_SETUP, RequestBody, Target};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -124,7 +125,7 @@ impl Run {
     async fn start_failed(mut self, failure: &Failure) {
         self.stop_releasing().await;
         // A process that failed by itself knows why; what we have to say is then a consequence.
-        let killed = failure.message == KILLED_IN_SETUP;
+        let killed = failure.message == KILLED_IN_SETUP || failure.message == DIED_IN_SETUP;
         let ours = self.take_our_failure().filter(|_| killed);
         let error = ours.unwrap_or_else(|| {
             failure_error(failure).context("OCI runtime create failed: unable to start container process")

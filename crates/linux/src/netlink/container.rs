@@ -67,16 +67,19 @@ pub fn apply(layout: &Layout, mut set: impl FnMut(&str, &str) -> io::Result<()>)
         // Addresses and routes name their link by number only.
         let index = index(&mut socket, &interface.name)?;
         links.insert(interface.name.as_str(), index);
+        // A link whose packets are too small for it has none either.
+        let mut knows_ipv6 = true;
         for (key, value) in &interface.settings {
             match set(key, value) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => knows_ipv6 &= !key.starts_with("ipv6/"),
                 other => other.map_err(|e| about(&e, &format!("set net/{key} to {value}")))?,
             }
         }
         for (address, prefix_len) in &interface.addresses {
             ensure_address(&mut batch, index, *address, *prefix_len);
         }
-        set_interface_up(&mut batch, index, interface.addresses.iter().any(|(address, _)| address.is_ipv6()));
+        let ipv6 = interface.addresses.iter().any(|(address, _)| address.is_ipv6());
+        set_interface_up(&mut batch, index, ipv6 || !knows_ipv6);
     }
     // After the links are up: the kernel refuses a gateway that it cannot reach yet.
     for route in &layout.routes {

@@ -195,7 +195,7 @@ impl Lab {
                 mtu: 1500,
             };
             end.add(&mut batch);
-            route::set_port(&mut batch, "plug", route::BridgePort::default());
+            route::set_port(&mut batch, "plug", route::BridgePort::default(), 0);
             route::set_link_up(&mut batch, bridge);
             route::add_address(&mut batch, bridge, NEIGHBOUR, 24);
             route::add_address(&mut batch, bridge, NEIGHBOUR6, 64);
@@ -323,7 +323,7 @@ impl Lab {
                 mtu: 1500,
             };
             end.add(&mut batch);
-            route::set_port(&mut batch, "theirs", route::BridgePort::default());
+            route::set_port(&mut batch, "theirs", route::BridgePort::default(), 0);
             route::set_link_up(&mut batch, bridge);
             route::add_address(&mut batch, bridge, gateway, 24);
             socket.transact(&mut batch).unwrap();

@@ -168,8 +168,12 @@ pub fn disable_port(batch: &mut Batch, name: &str) {
     });
 }
 
-/// Sets the port's behaviour and brings it up, without IPv6 of its own.
-pub fn set_port(batch: &mut Batch, name: &str, port: BridgePort) {
+/// The smallest packet that IPv6 lets a link have; the kernel knows no IPv6 on others, and refuses to be told of it.
+pub const IPV6_MIN_MTU: u32 = 1280;
+
+/// Sets the port's behaviour and brings it up, without IPv6 of its own. `mtu` is the link's largest packet, 0 for the
+/// kernel's choice.
+pub fn set_port(batch: &mut Batch, name: &str, port: BridgePort, mtu: u32) {
     const IFLA_BRPORT_MODE: u16 = 4;
     const IFLA_BRPORT_ISOLATED: u16 = 33;
     batch.message(RTM_NEWLINK, ACK, &ifinfo(0, IFF_UP, IFF_UP), |a| {
@@ -181,6 +185,8 @@ pub fn set_port(batch: &mut Batch, name: &str, port: BridgePort) {
                 });
             });
         }
-        without_link_local(a);
+        if mtu == 0 || mtu >= IPV6_MIN_MTU {
+            without_link_local(a);
+        }
     });
 }
