@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Which rooms a room may use; ARCHITECTURE.md has the picture. Siblings never use each other.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("gantry", &["http-api", "engine", "log-drivers", "network", "linux", "model"]),
     ("http-api", &["engine", "api-types", "model"]),
     (
@@ -18,6 +18,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "network",
             "dns",
             "volumes",
+            "plugins",
             "runtime",
             "shim-protocol",
             "container-logs",
@@ -34,6 +35,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("network", &["linux", "state-db", "model"]),
     ("dns", &["linux", "model"]),
     ("volumes", &["linux", "state-db", "model"]),
+    ("plugins", &["tls-trust", "model"]),
     ("runtime", &["linux", "state-db", "model"]),
     ("shim-protocol", &["linux", "model"]),
     ("container-logs", &["linux", "model"]),
