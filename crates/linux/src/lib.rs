@@ -13,6 +13,7 @@ pub mod netlink;
 pub mod private_umask;
 pub mod probe;
 pub mod process;
+pub mod quota;
 pub mod seccomp;
 pub mod seqpacket;
 pub mod signals;

@@ -12,6 +12,7 @@ pub mod container;
 pub mod exec;
 pub mod failure;
 pub mod fuzzing;
+pub mod held_mount;
 mod init;
 mod link;
 pub mod oci;

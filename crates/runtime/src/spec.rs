@@ -226,6 +226,13 @@ pub enum MountSource {
         /// With `recursive`: read-only applies to the mounts below as well.
         recursive_readonly: bool,
     },
+    /// A tree that is not a path of the host's, or a part of a tree whose paths somebody else may change.
+    Part {
+        /// The tree.
+        tree: Tree,
+        /// A relative path below its root that no link leads out of; empty for all of it.
+        subpath: PathBuf,
+    },
     /// The cgroup hierarchy (v1: a tmpfs with one bind for each controller; v2: cgroup2).
     Cgroup,
     /// The `/dev/shm` of the running container whose IPC namespace is shared: its init process.
@@ -235,6 +242,17 @@ pub enum MountSource {
         /// Clock ticks after boot.
         start_time: u64,
     },
+}
+
+/// Where a [`MountSource::Part`] comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tree {
+    /// A directory of the host with everything mounted below it: absolute path.
+    Directory(PathBuf),
+    /// What a mount namespace of [`crate::held_mount`] holds: the number of its descriptor.
+    Held(i32),
+    /// An image: its layers, topmost first, read-only.
+    Layers(Vec<PathBuf>),
 }
 
 /// Per-mount flags.

@@ -80,6 +80,8 @@ fn mount(mount: &Mount) -> Value {
             options.insert(0, "bind".to_owned());
             ("bind".to_owned(), format!("/proc/{pid}/root/dev/shm"))
         }
+        // There is no path that another program could mount; `write_bundle` refuses such a plan.
+        MountSource::Part { .. } => ("bind".to_owned(), String::new()),
     };
     json!({ "destination": target, "type": kind, "source": source, "options": options })
 }

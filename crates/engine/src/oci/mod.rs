@@ -10,7 +10,7 @@ use crate::info::RUNTIME;
 use gantry_api_types::HostConfig;
 use gantry_model::error::Context;
 use gantry_model::{Error, Result};
-use gantry_runtime::spec::{OciRuntime, Plan, ProcessSpec};
+use gantry_runtime::spec::{MountSource, OciRuntime, Plan, ProcessSpec};
 use gantry_runtime::view::{self, User};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -83,6 +83,11 @@ fn find(path: &std::path::Path) -> Result<PathBuf> {
 /// Writes the bundle of a start.
 pub(crate) fn write_bundle(engine: &Engine, container: &Container, plan: &Plan) -> Result<()> {
     let Some(oci) = &plan.oci else { return Ok(()) };
+    if plan.mounts.iter().any(|mount| matches!(mount.source, MountSource::Part { .. })) {
+        return Err(Error::not_implemented(
+            "volumes with a file system of their own, parts of volumes and mounts of images need the built-in runtime",
+        ));
+    }
     let host = container.read().host_config.clone();
     let user = user_of(engine, container, &plan.process)?;
     let config = config::of_plan(engine, &host, plan, &user)?;

@@ -26,7 +26,9 @@ const LINKS: [(&str, &str); 4] = [
 
 /// Fills `/dev`, unless the user has bound one of the host's there.
 pub(crate) fn set_up(root: &Root, mounts: &[Mount], devices: &[Device]) -> Result<()> {
-    let bound = |m: &Mount| m.target == Path::new("/dev") && matches!(m.source, MountSource::Bind { .. });
+    let bound = |m: &Mount| {
+        m.target == Path::new("/dev") && matches!(m.source, MountSource::Bind { .. } | MountSource::Part { .. })
+    };
     if mounts.iter().any(bound) {
         return Ok(());
     }

@@ -5,6 +5,7 @@ pub(crate) mod devices;
 pub(crate) mod masks;
 pub(crate) mod mounts;
 pub(crate) mod overlay;
+pub(crate) mod parts;
 pub(crate) mod pivot;
 pub(crate) mod resolve;
 pub(crate) mod shifted;

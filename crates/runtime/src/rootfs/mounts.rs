@@ -1,10 +1,10 @@
 //! The plan's mounts, in order.
 
 use super::resolve::{Make, Root};
-use super::{cgroup_mounts, shifted, tree};
+use super::{cgroup_mounts, parts, shifted, tree};
 use crate::cgroup::Cgroup;
 use crate::failure::{Failure, OrFail, Result, Stage};
-use crate::spec::{Mount, MountSource, Namespace, Plan};
+use crate::spec::{Mount, MountSource, Namespace, Plan, Tree};
 use gantry_linux::process::setns;
 use gantry_model::IdMaps;
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, openat2};
@@ -30,7 +30,13 @@ pub(crate) fn take_sources(plan: &Plan, cgroup: &Cgroup, user: Option<BorrowedFd
                 let own = plan.namespaces.cgroup != Namespace::Host;
                 Source::Cgroup(cgroup_mounts::take(cgroup, own).or_fail(Stage::Mount, || "take the cgroup mounts")?)
             }
-            MountSource::Fs { .. } => Source::New,
+            // An image is mounted when nothing that is done here shows on the host any more.
+            MountSource::Fs { .. } | MountSource::Part { tree: Tree::Layers(_), .. } => Source::New,
+            MountSource::Part { tree, subpath } => {
+                let user = user.filter(|_| mount.shifted);
+                let taken = take_part(tree, subpath, user);
+                Source::Bind(taken.or_fail(Stage::Mount, || parts::describe(tree, subpath))?)
+            }
             MountSource::SharedMemoryOf { pid, start_time } => Source::Bind(
                 take_shared_memory(*pid, *start_time)
                     .or_fail(Stage::Mount, || "take the other container's /dev/shm")?,
@@ -53,6 +59,14 @@ fn take_bind(path: &Path, recursive: bool, user: Option<BorrowedFd<'_>>) -> io::
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let fd = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
     let taken = tree::clone_tree(fd.as_fd(), recursive)?;
+    if let Some(user) = user {
+        shifted::map(taken.as_fd(), user)?;
+    }
+    Ok(taken)
+}
+
+fn take_part(from: &Tree, subpath: &Path, user: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
+    let taken = parts::take(from, subpath)?;
     if let Some(user) = user {
         shifted::map(taken.as_fd(), user)?;
     }
@@ -93,6 +107,7 @@ fn failure(mount: &Mount, error: &io::Error) -> Failure {
         MountSource::Fs { kind, .. } => kind.clone(),
         MountSource::Cgroup => "cgroup".to_owned(),
         MountSource::SharedMemoryOf { .. } => "/dev/shm".to_owned(),
+        MountSource::Part { tree, subpath } => parts::describe(tree, subpath),
     };
     let mut failure = Failure::os(Stage::Mount, format!("error mounting {what:?} to rootfs at {target:?}"), error);
     if error.raw_os_error() == Some(libc::ENOTDIR) {
@@ -110,6 +125,10 @@ fn attach(root: &Root, mount: &Mount, source: Source, plan: &Plan) -> io::Result
             bind(root, mount, &tree, *recursive_readonly)
         }
         (Source::Bind(tree), MountSource::SharedMemoryOf { .. }) => bind(root, mount, &tree, false),
+        (Source::Bind(tree), MountSource::Part { .. }) => bind(root, mount, &tree, mount.flags.readonly),
+        (_, MountSource::Part { tree: Tree::Layers(layers), subpath }) => {
+            bind(root, mount, &parts::of_image(root, layers, subpath)?, true)
+        }
         (Source::Cgroup(sources), _) => cgroup_mounts::attach(root, mount, sources),
         (_, MountSource::Fs { kind, options }) => filesystem(root, mount, kind, options, plan),
         // `take_sources` makes a source of the mount's own kind.
@@ -119,10 +138,19 @@ fn attach(root: &Root, mount: &Mount, source: Source, plan: &Plan) -> io::Result
 
 /// Shows a file or directory of the host's below the root.
 pub(crate) fn attach_bind(root: &Root, mount: &Mount, user: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let MountSource::Bind { path, recursive, recursive_readonly } = &mount.source else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    bind(root, mount, &take_bind(path, *recursive, user.filter(|_| mount.shifted))?, *recursive_readonly)
+    let user = user.filter(|_| mount.shifted);
+    match &mount.source {
+        MountSource::Bind { path, recursive, recursive_readonly } => {
+            bind(root, mount, &take_bind(path, *recursive, user)?, *recursive_readonly)
+        }
+        MountSource::Part { tree: Tree::Layers(layers), subpath } => {
+            bind(root, mount, &parts::of_image(root, layers, subpath)?, true)
+        }
+        MountSource::Part { tree, subpath } => {
+            bind(root, mount, &take_part(tree, subpath, user)?, mount.flags.readonly)
+        }
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 fn bind(root: &Root, mount: &Mount, source: &OwnedFd, recursive_readonly: bool) -> io::Result<()> {
