@@ -36,12 +36,15 @@ pub struct UsageData {
 /// `POST /volumes/create`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase", rename(deserialize = "CreateOptions"))]
-#[expect(missing_docs, reason = "four plain fields")]
+#[expect(missing_docs, reason = "plain fields")]
 pub struct VolumeCreateRequest {
     pub driver: String,
     pub driver_opts: Option<BTreeMap<String, String>>,
     pub labels: Option<BTreeMap<String, String>>,
     pub name: String,
+    /// For volumes of a swarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_volume_spec: Option<serde_json::Value>,
 }
 
 /// The answer to `GET /volumes`.

@@ -1,5 +1,7 @@
 //! The daemon's configuration as the engine needs it: flags and `daemon.json` already merged.
 
+pub use gantry_plugins::Directories as PluginDirectories;
+
 use crate::oci::Runtime;
 use gantry_model::IdMaps;
 use gantry_network as network;
@@ -65,6 +67,8 @@ pub struct Config {
     pub debug: bool,
     /// Registries and how they are reached.
     pub registry: RegistryConfig,
+    /// Where plugins are looked for.
+    pub plugins: PluginDirectories,
     /// What `/info` shows of the listeners and registries.
     pub info: InfoConfig,
 }

@@ -8,7 +8,7 @@ use crate::log_watch::LogWatch;
 use crate::networks::Networks;
 use crate::remap::Remap;
 use crate::transfer::Transfers;
-use crate::{exec, recover};
+use crate::{exec, recover, volumes};
 use gantry_image_store::ImageStore;
 use gantry_model::error::Context;
 use gantry_model::{Id, Result};
@@ -33,6 +33,8 @@ pub struct Engine {
     pub(crate) transfers: Transfers,
     pub(crate) places: Places,
     pub(crate) volumes: gantry_volumes::Volumes,
+    pub(crate) volume_runs: volumes::Runs,
+    pub(crate) plugins: gantry_plugins::Plugins,
     pub(crate) network: Arc<gantry_network::Manager>,
     pub(crate) networks: Networks,
     pub(crate) dns: gantry_dns::Server,
@@ -75,6 +77,7 @@ impl Engine {
         let transfers = Transfers::new(&config.registry);
         let places = Places::open(&db)?;
         let volumes = gantry_volumes::Volumes::open(&config.data_root, db.clone())?;
+        let plugins = gantry_plugins::Plugins::new(config.plugins.clone());
         let networks = Networks::open(&db, config.network.bridge != BridgeChoice::Disabled)?;
         let network = networks.default_bridge();
         let network = Arc::new(gantry_network::Manager::open(config.network.clone(), network, &networks.specs())?);
@@ -90,6 +93,8 @@ impl Engine {
             transfers,
             places,
             volumes,
+            volume_runs: volumes::Runs::default(),
+            plugins,
             network,
             networks,
             dns: gantry_dns::Server::new(),

@@ -5,6 +5,7 @@ use crate::{Engine, host, registries};
 use gantry_api_types::SystemInfo;
 use gantry_api_types::info::{Commit, FirewallInfo, PluginsInfo, RuntimeInfo, SwarmInfo};
 use gantry_model::{ContainerStatus, Result, Timestamp};
+use gantry_plugins::Kind;
 use gantry_runtime::cgroup::Support;
 use std::collections::BTreeMap;
 
@@ -30,7 +31,7 @@ impl Engine {
             driver: "overlay2".to_owned(),
             driver_status: self.driver_status(),
             system_status: None,
-            plugins: plugins(),
+            plugins: self.plugins_shown(),
             memory_limit: support.memory,
             swap_limit: support.swap,
             kernel_memory: support.kernel_memory,
@@ -152,13 +153,21 @@ struct Count {
     stopped: i64,
 }
 
-fn plugins() -> PluginsInfo {
-    let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect();
-    PluginsInfo {
-        volume: names(&["local"]),
-        network: names(&["bridge", "host", "ipvlan", "macvlan", "null"]),
-        authorization: None,
-        log: names(&["fluentd", "gelf", "journald", "json-file", "local", "splunk", "syslog"]),
+impl Engine {
+    /// The built-in drivers, and the plugins that were of use.
+    fn plugins_shown(&self) -> PluginsInfo {
+        let names = |list: &[&str], kind: Option<Kind>| {
+            let known = kind.map(|kind| self.plugins.known(kind)).unwrap_or_default();
+            let mut names: Vec<String> = list.iter().map(|n| (*n).to_owned()).chain(known).collect();
+            names.sort();
+            names
+        };
+        PluginsInfo {
+            volume: names(&["local"], Some(Kind::Volume)),
+            network: names(&["bridge", "host", "ipvlan", "macvlan", "null"], Some(Kind::Network)),
+            authorization: None,
+            log: names(&["fluentd", "gelf", "journald", "json-file", "local", "splunk", "syslog"], None),
+        }
     }
 }
 

@@ -66,6 +66,7 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
                     unfinished.push(container.clone());
                 }
                 live.push(container.read().attached.attachment());
+                readopt_volumes(engine, &container);
                 container.set_shim(Some(link.clone()));
                 found.push((container, link, reader));
             }
@@ -114,6 +115,7 @@ fn restore_definition(engine: &Engine, container: &Arc<Container>) {
         Ok(layers) => container.write().layers = layers,
         Err(e) => tracing::warn!("container {id}: {e}"),
     }
+    engine.hold_mounted_images(container);
 }
 
 /// Looks for the container's shim.
@@ -237,6 +239,13 @@ fn adopt(engine: &Engine, container: &Container, pid: u32, started_at: i64, run:
     differs
 }
 
+/// Its volumes are in use, and what is mounted for it is held by its shim.
+fn readopt_volumes(engine: &Engine, container: &Container) {
+    let shim = gantry_runtime::spawn::find_shim(&engine.dirs(&container.id).pid_file());
+    let record = container.read().clone();
+    engine.readopt_volumes(&record, shim.ok().flatten().map(|shim| shim.pid));
+}
+
 /// Makes an end known that happened meanwhile, or resumes a restart that was pending.
 async fn resume(engine: &Arc<Engine>, container: &Arc<Container>, exit: Option<Exit>) {
     if let Some(exit) = exit {
@@ -245,6 +254,10 @@ async fn resume(engine: &Arc<Engine>, container: &Arc<Container>, exit: Option<E
             record.state.started_at = Timestamp::from_unix_nanos(exit.started_at.into());
         }
         return engine.run_ended(container, exit).await;
+    }
+    if engine.dirs(&container.id).exec().exists() {
+        // A start that was cut short, or an end of which the last part is missing.
+        engine.unmount_volumes(container).await;
     }
     engine.clear_run(container, 0);
     let resumed = {

@@ -96,6 +96,7 @@ impl Engine {
         if let Err(e) = self.images.release_layers(container.id) {
             tracing::warn!("container {}: releasing its image: {e}", container.id);
         }
+        self.release_mounted_images(container);
         self.discard_files(container);
         self.finish_volumes(volumes).await;
         self.container_event(container, "destroy", &[]);

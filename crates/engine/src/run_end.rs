@@ -23,6 +23,7 @@ impl Engine {
         // Who is about to join another one sees that there is no shim any more.
         let attached = std::mem::take(&mut container.write().attached);
         self.leave_networks_of(attached.clone()).await;
+        self.unmount_volumes(container).await;
         let decision = record_exit(container, &exit);
         self.links_ended(container).await;
         self.execs.container_ended(container.id);
@@ -56,6 +57,7 @@ impl Engine {
             self.leave_networks_of(launch.attached.clone()).await;
         }
         self.reap_lost_run(container).await;
+        self.unmount_volumes(container).await;
         record_start_failure(container, &error);
         self.clear_run(container, container.current_run());
         self.store_lazily(container, || ());

@@ -15,6 +15,7 @@ use crate::plan;
 use crate::restart_policy;
 use crate::run_end::record_start_failure;
 use crate::shim::{Launch, ShimLink, ShimReader, supervise};
+use crate::volumes::{Source, Sources};
 use gantry_model::error::Context;
 use gantry_model::{ContainerStatus, Error, Result};
 use gantry_runtime::spawn;
@@ -129,7 +130,11 @@ impl Engine {
         let record = container.read().clone();
         let links = links::for_start(self, &record)?;
         let (attached, holders) = self.reserve_networks(&record)?;
-        let spawned = self.spawn_run(container, &record, &links, &attached, holders);
+        // The directory first: it tells the next daemon that there may be something to unmount.
+        let spawned = self.fresh_run_dir(container).and_then(|()| {
+            let spawn = |volumes| self.spawn_run(container, &record, &links, &attached, holders, &volumes);
+            self.with_volumes(&record, spawn)
+        });
         if spawned.is_err() {
             self.leave_networks(&attached);
             self.clear_run(container, container.current_run());
@@ -145,18 +150,23 @@ impl Engine {
         links: &[links::Live],
         attached: &Attached,
         holders: Vec<OwnedFd>,
+        volumes: &Sources,
     ) -> Result<(Arc<ShimLink>, ShimReader)> {
         let dirs = self.dirs(&container.id);
-        self.fresh_run_dir(container)?;
         let restart_count = record.state.restart_count;
         RunFile { attached: attached.clone(), restart_count }.write(&dirs.run_file())?;
         plan::files::write(self, record, attached, links)?;
-        let prepared = plan::build(self, record)?;
+        self.note_held_volumes(record, volumes)?;
+        let namespaces = held_namespaces(volumes)?;
+        // In the order of `held` below.
+        let before = holders.len() + if plan::logs::is_forwarded(record) { 2 } else { 0 };
+        let prepared = plan::build(self, record, &plan::mounts::for_shim(volumes, before))?;
         for warning in &prepared.warnings {
             tracing::warn!("container {}: {warning}", container.id);
         }
         oci::write_bundle(self, container, &prepared.plan)?;
-        let held = self.start_log_driver(record)?.into_iter().flatten().chain(holders).collect();
+        let log = self.start_log_driver(record)?.into_iter().flatten();
+        let held = log.chain(holders).chain(namespaces).collect();
         let listener = transport::listen(&dirs.socket()).context("shim socket")?;
         // Connected before there is a shim: once it runs nothing may fail that would leave it to itself.
         let linked = ShimLink::new(transport::connect(&dirs.socket()).context("shim socket")?)?;
@@ -182,6 +192,15 @@ impl Engine {
         }
         fs::DirBuilder::new().mode(0o700).create(dirs.exec()).context(dirs.exec().display())
     }
+}
+
+/// Descriptors for the shim of the volumes that are held for it, in the order of their names.
+fn held_namespaces(volumes: &Sources) -> Result<Vec<OwnedFd>> {
+    let held = volumes.values().filter_map(|source| match source {
+        Source::Held(namespace) => Some(namespace.try_clone()),
+        _ => None,
+    });
+    held.collect::<std::io::Result<_>>().context("volumes")
 }
 
 fn check_startable(status: ContainerStatus) -> Result<()> {

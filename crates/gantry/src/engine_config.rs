@@ -112,6 +112,7 @@ pub(crate) fn build(
         shutdown_timeout: settings.shutdown_timeout.unwrap_or(15),
         debug: settings.debug,
         registry: registry(settings),
+        plugins: plugins(settings),
         info: InfoConfig {
             experimental: settings.experimental,
             warnings,
@@ -165,6 +166,15 @@ fn default_runtime(settings: &Settings) -> Result<String> {
         "specified default runtime '{name}' does not exist"
     );
     Ok(name)
+}
+
+/// Where plugins put themselves: Docker's places, if nobody says otherwise.
+fn plugins(settings: &Settings) -> gantry_engine::config::PluginDirectories {
+    let defaults = gantry_engine::config::PluginDirectories::default();
+    gantry_engine::config::PluginDirectories {
+        sockets: settings.plugin_sockets.clone().unwrap_or(defaults.sockets),
+        specs: if settings.plugin_specs.is_empty() { defaults.specs } else { settings.plugin_specs.clone() },
+    }
 }
 
 fn seccomp_profile(settings: &Settings) -> Result<Option<String>> {

@@ -76,6 +76,8 @@ pub(crate) struct Settings {
     pub max_concurrent_uploads: Option<i64>,
     pub max_download_attempts: Option<i64>,
     pub search_index: Option<String>,
+    pub plugin_sockets: Option<PathBuf>,
+    pub plugin_specs: Vec<PathBuf>,
     /// Lines for the log about options that do nothing here; not an option itself.
     #[serde(skip)]
     pub remarks: Vec<Remark>,

@@ -79,6 +79,7 @@ pub(crate) static ROUTES: &[Route] = routes![
     POST 24 "/volumes/create" => volume::create,
     POST 25 "/volumes/prune" => volume::prune,
     GET 24 "/volumes/{}" => volume::inspect,
+    PUT 42 "/volumes/{}" => volume::update,
     DELETE 24 "/volumes/{}" => volume::remove,
 
     GET 24 "/networks" => network::list,

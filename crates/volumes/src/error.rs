@@ -31,12 +31,12 @@ pub enum VolumeError {
          allowed. If you intended to pass a host directory, use absolute path"
     )]
     NameInvalid(String),
-    /// Only `local` exists.
-    #[error("create {name}: error looking up volume plugin {driver}: plugin {driver:?} not found")]
-    DriverUnknown {
+    /// Another driver has a volume of this name.
+    #[error("create {name}: driver '{driver}' already has volume '{name}': volume name must be unique")]
+    NameTaken {
         /// The volume.
         name: String,
-        /// The driver asked for.
+        /// The driver that has it.
         driver: String,
     },
     /// A driver option that makes no sense.
@@ -73,8 +73,8 @@ impl VolumeError {
 impl From<VolumeError> for Error {
     fn from(e: VolumeError) -> Self {
         let kind = match &e {
-            VolumeError::NotFound(_) | VolumeError::DriverUnknown { .. } => ErrorKind::NotFound,
-            VolumeError::InUse { .. } => ErrorKind::Conflict,
+            VolumeError::NotFound(_) => ErrorKind::NotFound,
+            VolumeError::InUse { .. } | VolumeError::NameTaken { .. } => ErrorKind::Conflict,
             VolumeError::NameTooShort(_) | VolumeError::NameInvalid(_) | VolumeError::Option { .. } => {
                 ErrorKind::InvalidArgument
             }

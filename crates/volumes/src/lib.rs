@@ -1,4 +1,4 @@
-//! Named and anonymous volumes: Docker's `local` driver.
+//! Named and anonymous volumes: Docker's `local` driver, and who uses which volume.
 //!
 //! A volume is a directory `<data-root>/volumes/<name>/_data` and a row in the state file. Names
 //! that begin with a dot are volumes on their way in or out; [`Volumes::open`] finishes or undoes
@@ -12,13 +12,17 @@
 //! | `.old-<name>` | no | removed; the rest is deleted |
 //! | `<name>` | no | data of another engine (or an older copy of the state file): adopted |
 //!
+//! A volume of a plugin is a row alone. `<name>/_fill` is the copy of an image's files that is about to become `_data`.
+//!
 //! The calls block on the file system and, where the text says so, on an fsync.
 
 mod copy;
 mod error;
 mod options;
+mod quota;
 mod recover;
 mod size;
+mod uses;
 mod volume;
 mod volumes;
 
@@ -26,5 +30,6 @@ pub use copy::copy_tree;
 pub use error::{Result, VolumeError};
 pub use options::{DriverMount, VOLUME_DRIVER, check_name};
 pub use size::tree_size;
+pub use uses::Pin;
 pub use volume::Volume;
-pub use volumes::{CreateRequest, Leaving, Pin, Staged, Volumes};
+pub use volumes::{Claim, Claimed, CreateRequest, Leaving, Staged, Volumes};

@@ -1,17 +1,15 @@
 //! The `local` driver's names and options: `type`, `o` and `device`, as `mount -t … -o … device`.
 
 use crate::error::{Result, VolumeError};
+use crate::quota;
 use gantry_model::names::is_restricted_name;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// The one driver there is.
+/// The driver of this crate. Others are plugins, of whose volumes only rows are kept here.
 pub const VOLUME_DRIVER: &str = "local";
 
-/// A mount that takes the place of a volume's directory.
-///
-/// Docker mounts it once on the host and binds it into each container. Gantry makes no mounts on
-/// the host: the container mounts it itself, so a `tmpfs` volume is not shared between containers.
+/// A mount that takes the place of a volume's directory as long as a container uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DriverMount {
     /// `type=none,o=bind`: a directory of the host.
@@ -67,8 +65,8 @@ pub(crate) fn check_options(name: &str, options: &BTreeMap<String, String>) -> R
     let refuse = |reason: String| Err(VolumeError::Option { name: name.to_owned(), reason });
     for (key, value) in options {
         match key.as_str() {
-            "type" | "o" | "device" => {}
-            "size" => return refuse("quota size requested but no quota support".to_owned()),
+            "size" if quota::parse(value).is_none() => return refuse(format!("invalid size: '{value}'")),
+            "type" | "o" | "device" | "size" => {}
             _ => return refuse(format!("invalid option: {key:?}")),
         }
         // A NUL or an overlong text would only fail at the mount, far from its cause.
@@ -77,6 +75,11 @@ pub(crate) fn check_options(name: &str, options: &BTreeMap<String, String>) -> R
         }
     }
     if options.keys().any(|k| k == "type" || k == "o" || k == "device") {
+        if let (Some("cifs"), Some(device)) = (options.get("type").map(String::as_str), options.get("device"))
+            && has_port(device)
+        {
+            return refuse("port not allowed in CIFS device URL, include 'port' in 'o='".to_owned());
+        }
         for needed in ["device", "type"] {
             if options.get(needed).is_none_or(String::is_empty) {
                 return refuse(format!("missing required option: {needed:?}"));
@@ -89,6 +92,12 @@ pub(crate) fn check_options(name: &str, options: &BTreeMap<String, String>) -> R
         }
         _ => Ok(()),
     }
+}
+
+/// Whether `//host:port/share` names a port.
+fn has_port(device: &str) -> bool {
+    let host = device.trim_start_matches("//").split('/').next().unwrap_or_default();
+    host.rsplit_once(':').is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -121,6 +130,9 @@ mod tests {
         assert!(message(&[("type", "none"), ("o", "bind"), ("device", "rel")]).is_err());
         assert_eq!(message(&[("type", "none"), ("o", "bind"), ("device", "/srv")]), Ok(()));
         assert_eq!(message(&[]), Ok(()));
+        assert_eq!(message(&[("size", "1x")]), Err("create v: invalid size: '1x'".to_owned()));
+        let cifs = message(&[("type", "cifs"), ("device", "//host:445/share")]).unwrap_err();
+        assert!(cifs.contains("port not allowed in CIFS device URL"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Bringing directories and rows together after a crash; the table is in the crate's documentation.
 
 use crate::error::{Result, VolumeError};
-use crate::options::check_name;
+use crate::options::{VOLUME_DRIVER, check_name};
+use crate::uses::FILL;
 use crate::volume::Volume;
 use crate::volumes::{VOLUMES, make_dirs};
 use gantry_model::{Id, Timestamp};
@@ -22,7 +23,8 @@ pub(crate) fn settle(root: &Path, db: &Db) -> Result<BTreeMap<String, Volume>> {
         } else if !volumes.contains_key(&name) && check_name(&name).is_ok() && entry.path().join("_data").is_dir() {
             let created = entry.metadata().and_then(|m| m.modified()).ok().map_or_else(Timestamp::now, from_system);
             let anonymous = name.parse::<Id>().is_ok();
-            let volume = Volume { name: name.clone(), created, labels: None, options: None, anonymous };
+            let driver = VOLUME_DRIVER.to_owned();
+            let volume = Volume { name: name.clone(), driver, created, labels: None, options: None, anonymous };
             adopted = adopted.put(VOLUMES, &name, &volume)?;
             volumes.insert(name, volume);
         }
@@ -30,11 +32,25 @@ pub(crate) fn settle(root: &Path, db: &Db) -> Result<BTreeMap<String, Volume>> {
     if !adopted.is_empty() {
         db.commit(adopted)?;
     }
-    for name in volumes.keys().filter(|name| !root.join(name).exists()) {
-        tracing::warn!("volume {name}: its directory was gone; it is empty now");
-        make_dirs(&root.join(name)).map_err(VolumeError::io(name, "create directory"))?;
+    for name in volumes.values().filter(|volume| volume.is_local()).map(|volume| &volume.name) {
+        let home = root.join(name);
+        if home.exists() {
+            drop_unfinished_copy(&home);
+        } else {
+            tracing::warn!("volume {name}: its directory was gone; it is empty now");
+            make_dirs(&home).map_err(VolumeError::io(name, "create directory"))?;
+        }
     }
     Ok(volumes)
+}
+
+fn drop_unfinished_copy(home: &Path) {
+    match fs::remove_dir_all(home.join(FILL)) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!("{}: left over and not removable: {e}", home.join(FILL).display());
+        }
+        _ => {}
+    }
 }
 
 fn put_back_or_delete(root: &Path, path: &Path, name: &str, wanted: bool) {

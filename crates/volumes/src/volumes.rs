@@ -2,11 +2,12 @@
 
 use crate::error::{Result, VolumeError};
 use crate::options::{VOLUME_DRIVER, check_name, check_options};
-use crate::recover;
+use crate::uses::Uses;
 use crate::volume::Volume;
+use crate::{quota, recover};
 use gantry_model::{Id, Timestamp};
 use gantry_state_db::{Batch, Db, Table};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -18,26 +19,23 @@ pub(crate) const VOLUMES: Table<Volume> = Table::new("volumes");
 
 /// Every volume of the daemon. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Volumes(Arc<Shared>);
+pub struct Volumes(pub(crate) Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     root: PathBuf,
     db: Db,
     index: Mutex<Index>,
     /// Wakes who waits for a name that is being created or removed.
-    settled: Condvar,
+    pub(crate) settled: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Index {
+pub(crate) struct Index {
     volumes: BTreeMap<String, Volume>,
     /// Names on their way in or out; whoever put a name here takes it out again.
     changing: HashSet<String>,
-    /// Names that are being filled from an image.
-    filling: HashSet<String>,
-    /// Creations of containers that are going to use a volume and are not in the registry yet.
-    pins: HashMap<String, usize>,
+    pub(crate) uses: Uses,
 }
 
 /// What a client asks for.
@@ -45,17 +43,29 @@ struct Index {
 pub struct CreateRequest {
     /// Empty for a generated name.
     pub name: String,
-    /// Empty or `local`.
+    /// The driver asked for: empty for `local`, or for whichever has a volume of this name. Requests to this crate
+    /// are for the local one.
     pub driver: String,
+    /// Nobody has chosen the name.
+    pub anonymous: bool,
     /// The driver's options.
     pub options: Option<BTreeMap<String, String>>,
     /// Labels.
     pub labels: Option<BTreeMap<String, String>>,
 }
 
-/// Keeps a volume from being removed while a container that will use it is created.
+/// What [`Volumes::claim`] found.
 #[derive(Debug)]
-pub struct Pin {
+pub enum Claimed {
+    /// There is such a volume.
+    Existing(Volume),
+    /// There is none, and nobody else makes one meanwhile.
+    New(Claim),
+}
+
+/// A name that is going to be a volume. Dropped before [`Claim::establish`], it is free again.
+#[derive(Debug)]
+pub struct Claim {
     volumes: Volumes,
     name: String,
 }
@@ -106,69 +116,67 @@ impl Volumes {
     /// request says of options and labels: Docker's clients rely on create being idempotent. The
     /// boolean tells whether it is new.
     pub fn create(&self, request: CreateRequest) -> Result<(Volume, bool)> {
+        self.create_filled(request, |_| Ok(()))
+    }
+
+    /// The same; one that is new has what `fill` has put into its directory when it begins to exist.
+    pub fn create_filled(
+        &self,
+        request: CreateRequest,
+        fill: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<(Volume, bool)> {
         let volume = check(request)?;
+        match self.claim(&volume.name) {
+            Claimed::Existing(existing) if existing.is_local() => Ok((existing, false)),
+            Claimed::Existing(existing) => Err(VolumeError::NameTaken { name: existing.name, driver: existing.driver }),
+            Claimed::New(claim) => {
+                self.make(&volume, fill)?;
+                claim.appear(volume.clone());
+                Ok((volume, true))
+            }
+        }
+    }
+
+    /// Looks for a volume, or keeps its name for one that is being made. Waits for others who do.
+    pub fn claim(&self, name: &str) -> Claimed {
         let mut index = self.lock();
-        while index.changing.contains(&volume.name) {
+        while index.changing.contains(name) {
             index = self.0.settled.wait(index).unwrap_or_else(PoisonError::into_inner);
         }
-        if let Some(existing) = index.volumes.get(&volume.name) {
-            return Ok((existing.clone(), false));
+        if let Some(existing) = index.volumes.get(name) {
+            return Claimed::Existing(existing.clone());
         }
-        index.changing.insert(volume.name.clone());
-        drop(index);
-        let made = self.make(&volume);
-        let mut index = self.lock();
-        index.changing.remove(&volume.name);
-        if made.is_ok() {
-            index.volumes.insert(volume.name.clone(), volume.clone());
-        }
-        drop(index);
-        self.0.settled.notify_all();
-        made.map(|()| (volume, true))
+        index.changing.insert(name.to_owned());
+        Claimed::New(Claim { volumes: self.clone(), name: name.to_owned() })
     }
 
     /// Directory, row, rename: in this order a crash leaves nothing or all.
-    fn make(&self, volume: &Volume) -> Result<()> {
+    fn make(&self, volume: &Volume, fill: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
         let name = &volume.name;
-        make_dirs(&self.incoming(name)).map_err(VolumeError::io(name, "create directory"))?;
-        self.0
-            .db
-            .commit(Batch::new().put(VOLUMES, name, volume)?)
-            .inspect_err(|_| drop(fs::remove_dir_all(self.incoming(name))))?;
+        let incoming = self.incoming(name);
+        let prepare = || -> Result<()> {
+            make_dirs(&incoming).map_err(VolumeError::io(name, "create directory"))?;
+            let limit = quota::wanted(volume);
+            if limit > 0 {
+                quota::apply(name, &self.0.root, &incoming, limit)?;
+            }
+            if volume.driver_mount().is_none() {
+                fill(&incoming.join("_data")).map_err(VolumeError::io(name, "copy the image's files"))?;
+            }
+            Ok(self.0.db.commit(Batch::new().put(VOLUMES, name, volume)?)?)
+        };
+        prepare().inspect_err(|_| drop(fs::remove_dir_all(&incoming)))?;
         fs::rename(self.incoming(name), self.0.root.join(name)).map_err(VolumeError::io(name, "create directory"))
     }
 
     /// Prepares an anonymous volume for a container that is being created.
     pub fn stage_anonymous(&self, labels: Option<BTreeMap<String, String>>) -> Result<Staged> {
         let name = Id::random().to_string();
-        let volume = Volume { name, created: Timestamp::now(), labels, options: None, anonymous: true };
+        let driver = VOLUME_DRIVER.to_owned();
+        let volume = Volume { name, driver, created: Timestamp::now(), labels, options: None, anonymous: true };
         let staged = Staged { volumes: self.clone(), volume, published: false };
         make_dirs(&self.incoming(staged.name())).map_err(VolumeError::io(staged.name(), "create directory"))?;
         Ok(staged)
-    }
-
-    /// Runs `copy` on the data directory of `name` if it is empty; one caller at a time for a
-    /// volume. What a failed copy has written is removed. The caller pins the volume.
-    pub fn fill_if_empty(&self, name: &str, copy: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
-        let mut index = self.lock();
-        while !index.filling.insert(name.to_owned()) {
-            index = self.0.settled.wait(index).unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(index);
-        let filled = fill(&self.mountpoint(name), copy);
-        self.lock().filling.remove(name);
-        self.0.settled.notify_all();
-        filled.map_err(VolumeError::io(name, "copy the image's files"))
-    }
-
-    /// Keeps `name` from being removed until the pin is dropped.
-    pub fn pin(&self, name: &str) -> Result<Pin> {
-        let mut index = self.lock();
-        if index.changing.contains(name) || !index.volumes.contains_key(name) {
-            return Err(VolumeError::NotFound(name.to_owned()));
-        }
-        *index.pins.entry(name.to_owned()).or_default() += 1;
-        Ok(Pin { volumes: self.clone(), name: name.to_owned() })
     }
 
     /// Removes a volume and its data, durably. `users` are the ids of containers that use it, asked
@@ -189,8 +197,12 @@ impl Volumes {
             return Err(VolumeError::NotFound(name.to_owned()));
         };
         let users = users();
-        if !users.is_empty() || index.pins.contains_key(name) {
+        if !users.is_empty() || index.uses.is_pinned(name) {
             return Err(VolumeError::InUse { name: name.to_owned(), users });
+        }
+        if !volume.is_local() {
+            index.changing.insert(name.to_owned());
+            return Ok(Leaving { volumes: self.clone(), volume, gone: false });
         }
         match fs::rename(self.0.root.join(name), self.outgoing(name)) {
             // Somebody deleted the directory by hand.
@@ -209,8 +221,35 @@ impl Volumes {
         self.0.root.join(format!(".old-{name}"))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Index> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Index> {
         self.0.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index {
+    /// Whether there is such a volume and it stays.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        !self.changing.contains(name) && self.volumes.contains_key(name)
+    }
+}
+
+impl Claim {
+    /// Makes the row of a volume whose data a plugin keeps, durably.
+    pub fn establish(self, volume: Volume) -> Result<Volume> {
+        self.volumes.0.db.commit(Batch::new().put(VOLUMES, &volume.name, &volume)?)?;
+        self.appear(volume.clone());
+        Ok(volume)
+    }
+
+    fn appear(&self, volume: Volume) {
+        self.volumes.lock().volumes.insert(volume.name.clone(), volume);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.volumes.lock().changing.remove(&self.name);
+        self.volumes.0.settled.notify_all();
     }
 }
 
@@ -257,6 +296,11 @@ impl Leaving {
         &self.volume.name
     }
 
+    /// Which volume it is.
+    pub fn volume(&self) -> &Volume {
+        &self.volume
+    }
+
     /// The removal of its row.
     pub fn batch(&self) -> Batch {
         Batch::new().delete(VOLUMES, self.name())
@@ -265,6 +309,9 @@ impl Leaving {
     /// To be called when the batch is durable: deletes the data.
     pub fn finish(mut self) -> Volume {
         self.gone = true;
+        if quota::wanted(&self.volume) > 0 {
+            quota::lift(&self.volumes.outgoing(self.name()));
+        }
         // Gone for the client already; what cannot be deleted now is deleted at the next start.
         match fs::remove_dir_all(self.volumes.outgoing(self.name())) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -280,6 +327,7 @@ impl Drop for Leaving {
     fn drop(&mut self) {
         let (shared, name) = (&self.volumes.0, &self.volume.name);
         if !self.gone
+            && self.volume.is_local()
             && let Err(e) = fs::rename(self.volumes.outgoing(name), shared.root.join(name))
         {
             tracing::error!("volume {name}: its directory could not be put back: {e}");
@@ -294,43 +342,15 @@ impl Drop for Leaving {
     }
 }
 
-impl Drop for Pin {
-    fn drop(&mut self) {
-        let mut index = self.volumes.lock();
-        if let Some(count) = index.pins.get_mut(&self.name) {
-            *count -= 1;
-            if *count == 0 {
-                index.pins.remove(&self.name);
-            }
-        }
-    }
-}
-
 fn check(request: CreateRequest) -> Result<Volume> {
-    let anonymous = request.name.is_empty();
-    let name = if anonymous { Id::random().to_string() } else { request.name };
-    if !request.driver.is_empty() && request.driver != VOLUME_DRIVER {
-        return Err(VolumeError::DriverUnknown { name, driver: request.driver });
-    }
+    let anonymous = request.anonymous || request.name.is_empty();
+    let name = if request.name.is_empty() { Id::random().to_string() } else { request.name };
     check_name(&name)?;
     if let Some(options) = &request.options {
         check_options(&name, options)?;
     }
-    Ok(Volume { name, created: Timestamp::now(), labels: request.labels, options: request.options, anonymous })
-}
-
-fn fill(data: &Path, copy: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    if fs::read_dir(data)?.next().is_some() {
-        return Ok(());
-    }
-    let copied = copy(data);
-    if copied.is_err() {
-        for entry in fs::read_dir(data)?.flatten() {
-            let dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            drop(if dir { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) });
-        }
-    }
-    copied
+    let CreateRequest { labels, options, .. } = request;
+    Ok(Volume { name, driver: VOLUME_DRIVER.to_owned(), created: Timestamp::now(), labels, options, anonymous })
 }
 
 /// `dir/_data`, replacing what an earlier attempt left.

@@ -6,6 +6,7 @@
 use super::path::Asked;
 use crate::Engine;
 use crate::container::Container;
+use crate::volumes::{Sources, Viewing};
 use crate::{plan, procfs, remap};
 use gantry_image_store::pack::Found;
 use gantry_model::error::Context;
@@ -19,6 +20,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 /// As many links as Docker follows.
 const MAX_LINKS: usize = 255;
@@ -33,6 +35,8 @@ pub(crate) struct View {
     pub(crate) root: OwnedFd,
     /// What the container's ids are in it, if they are not the same.
     pub(crate) ids: Option<IdMaps>,
+    /// Keeps the volumes mounted.
+    _volumes: Option<Arc<Viewing>>,
 }
 
 impl View {
@@ -49,7 +53,7 @@ impl View {
     fn reading(engine: &Engine, container: &Container, with_binds: bool) -> Result<Self> {
         let mut attempts = 0..ATTEMPTS;
         loop {
-            let binds = if with_binds { binds(engine, container)? } else { Vec::new() };
+            let binds = if with_binds { Binds::of(engine, container)? } else { Binds::default() };
             let origin = running(engine, container).unwrap_or_else(|| Origin::Layers(layers(engine, container)));
             let error = match make(engine, container, origin.clone(), true, &binds) {
                 Err(e) if attempts.next().is_some() => e,
@@ -73,15 +77,15 @@ impl View {
     ) -> Result<T> {
         let mut attempts = 0..ATTEMPTS;
         loop {
-            let binds = binds(engine, container)?;
+            let binds = Binds::of(engine, container)?;
             let readonly = container.read().host_config.readonly_rootfs;
             let place = engine.dirs(&container.id).merged();
             let mut within = |origin| {
                 let shifted = Shifted::of(engine, container, &origin)?;
                 let shift = shifted.as_ref().map(Shifted::shift);
                 let ids = shifted.as_ref().map(|shifted| shifted.ids.clone());
-                let wanted = Wanted { origin, readonly, binds: &binds, place: &place, shift };
-                view::within(&wanted, |root| work(&Self { root: root.try_clone()?, ids }))
+                let wanted = Wanted { origin, readonly, binds: &binds.mounts, place: &place, shift };
+                view::within(&wanted, |root| work(&Self { root: root.try_clone()?, ids, _volumes: None }))
             };
             if let Some(origin) = running(engine, container) {
                 match within(origin.clone()) {
@@ -157,17 +161,30 @@ impl View {
     }
 }
 
-fn make(engine: &Engine, container: &Container, origin: Origin, readonly: bool, binds: &[Mount]) -> io::Result<View> {
+/// What is mounted on a container's files, and what is mounted for that.
+#[derive(Debug, Default)]
+struct Binds {
+    mounts: Vec<Mount>,
+    /// Of which the mounts name descriptors.
+    _sources: Sources,
+    volumes: Option<Arc<Viewing>>,
+}
+
+impl Binds {
+    fn of(engine: &Engine, container: &Container) -> Result<Self> {
+        let record = container.read().clone();
+        let (sources, viewing) = engine.volumes_for_view(&record)?;
+        let mounts = plan::mounts::shown(engine, &record, &plan::mounts::for_daemon(&sources))?;
+        Ok(Self { mounts, _sources: sources, volumes: Some(Arc::new(viewing)) })
+    }
+}
+
+fn make(engine: &Engine, container: &Container, origin: Origin, readonly: bool, binds: &Binds) -> io::Result<View> {
     let place = engine.dirs(&container.id).merged();
     let shifted = Shifted::of(engine, container, &origin)?;
     let shift = shifted.as_ref().map(Shifted::shift);
-    let root = view::open(&Wanted { origin, readonly, binds, place: &place, shift })?;
-    Ok(View { root, ids: shifted.map(|shifted| shifted.ids) })
-}
-
-fn binds(engine: &Engine, container: &Container) -> Result<Vec<Mount>> {
-    let record = container.read().clone();
-    plan::mounts::shown(engine, &record)
+    let root = view::open(&Wanted { origin, readonly, binds: &binds.mounts, place: &place, shift })?;
+    Ok(View { root, ids: shifted.map(|shifted| shifted.ids), _volumes: binds.volumes.clone() })
 }
 
 /// The mount of a container whose process lives.
@@ -217,7 +234,7 @@ fn writable(engine: &Engine, container: &Container) -> Origin {
 
 /// Makes what a container that never ran lacks: the places of its volumes. Its files can then be read without being
 /// in the way of a start.
-fn make_targets(engine: &Engine, container: &Container, binds: &[Mount]) -> Result<()> {
+fn make_targets(engine: &Engine, container: &Container, binds: &Binds) -> Result<()> {
     let _verb = container.verbs.blocking_lock();
     if running(engine, container).is_none() {
         make(engine, container, writable(engine, container), false, binds).context("making the container's mounts")?;

@@ -196,6 +196,11 @@ impl Dirs {
         self.exec.join("run")
     }
 
+    /// Which mount namespaces hold the run's volumes.
+    pub fn volumes_file(&self) -> PathBuf {
+        self.exec.join("volumes")
+    }
+
     /// The shim's control socket.
     pub fn socket(&self) -> PathBuf {
         self.exec.join("shim.sock")

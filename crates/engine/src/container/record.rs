@@ -33,6 +33,9 @@ pub struct Record {
     pub args: Vec<String>,
     /// Binds, volumes and tmpfs, resolved at creation.
     pub mounts: Vec<MountPoint>,
+    /// What was asked of the mounts that came by `VolumesFrom`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inherited: Vec<gantry_api_types::Mount>,
     /// Image layers, topmost first.
     pub layers: Vec<PathBuf>,
     /// What the client asked of its networks.

@@ -25,6 +25,7 @@ use gantry_image_store::Image;
 use gantry_model::error::Context;
 use gantry_model::{Error, Id, Result, Timestamp};
 use gantry_state_db::Batch;
+use gantry_volumes::VOLUME_DRIVER;
 pub(crate) use merge::complete;
 use names::Reservation;
 use std::fs::{self, DirBuilder};
@@ -123,7 +124,7 @@ impl Engine {
         let wanted = mounts::resolve(self, &config, &host)?;
         let layers = self.images.rootfs(image);
         let dirs = NewDirs::make(&self.dirs(&id))?;
-        let volumes = volumes::make(self, wanted, &layers)?;
+        let volumes = volumes::make(self, id, wanted, &layers)?;
         let record = Record {
             id,
             name,
@@ -136,6 +137,7 @@ impl Engine {
             path,
             args,
             mounts: volumes.points.clone(),
+            inherited: volumes.inherited.clone(),
             layers,
             networks,
             links,
@@ -149,13 +151,14 @@ impl Engine {
     /// Gives the volumes their names; their records are durable, so that what fails here is
     /// finished by the next start.
     fn publish_volumes(&self, made: volumes::Made) {
-        for name in &made.new {
-            self.volume_event(name, "create");
+        for (name, driver) in &made.new {
+            self.volume_event(name, driver, "create");
         }
+        made.images.into_iter().for_each(volumes::ImageHold::keep);
         for staged in made.staged {
             let name = staged.name().to_owned();
             match staged.publish() {
-                Ok(()) => self.volume_event(&name, "create"),
+                Ok(()) => self.volume_event(&name, VOLUME_DRIVER, "create"),
                 Err(e) => tracing::error!("{e}"),
             }
         }

@@ -1,13 +1,15 @@
 //! The volumes of a new container: found or made, and filled with what the image has in their place.
 
-use super::mounts::Wanted;
+use super::mounts::{VolumeWanted, Wanted};
 use crate::Engine;
-use gantry_api_types::MountPoint;
+use crate::volumes::{ANONYMOUS, Source};
+use gantry_api_types::{Mount, MountPoint};
+use gantry_image_store::ImageStore;
 use gantry_model::error::Context;
-use gantry_model::{Error, Result};
-use gantry_runtime::overlay;
-use gantry_volumes::{Pin, Staged, copy_tree};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use gantry_model::{Error, Id, Result};
+use gantry_runtime::{held_mount, overlay};
+use gantry_volumes::{Pin, Staged, VOLUME_DRIVER, copy_tree};
+use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,44 +22,163 @@ pub(super) struct Made {
     pub(super) points: Vec<MountPoint>,
     /// Anonymous volumes, which become real together with the container.
     pub(super) staged: Vec<Staged>,
-    /// Named volumes that this creation has made.
-    pub(super) new: Vec<String>,
+    /// Volumes that this creation has made, with their drivers.
+    pub(super) new: Vec<(String, String)>,
     /// Keep named volumes from being removed until the container is known.
     pub(super) pins: Vec<Pin>,
+    /// What was asked of mounts that came from other containers.
+    pub(super) inherited: Vec<Mount>,
+    /// Keep the layers of mounted images.
+    pub(super) images: Vec<ImageHold>,
 }
 
 /// Makes and fills the volumes; blocks on the disk, and for each named one that is new on an fsync.
-pub(super) fn make(engine: &Engine, wanted: Vec<Wanted>, layers: &[PathBuf]) -> Result<Made> {
+pub(super) fn make(engine: &Engine, id: Id, wanted: Vec<Wanted>, layers: &[PathBuf]) -> Result<Made> {
     let mut image = Image { layers, root: None };
     let mut made = Made::default();
-    for Wanted { mut point, volume } in wanted {
+    for Wanted { mut point, volume, inherited } in wanted {
+        made.inherited.extend(inherited);
+        if point.r#type == "image" {
+            made.images.push(ImageHold::new(engine, id, &point)?);
+        }
         if let Some(volume) = volume {
-            let target = PathBuf::from(&point.destination);
-            if volume.request.name.is_empty() && volume.request.options.is_none() {
-                let staged = engine.volumes.stage_anonymous(volume.request.labels)?;
-                if volume.copy {
-                    image.copy(&target, &staged.data())?;
-                }
-                staged.name().clone_into(&mut point.name);
-                made.staged.push(staged);
+            let request = &volume.request;
+            let plain = request.options.is_none() && matches!(request.driver.as_str(), "" | VOLUME_DRIVER);
+            if request.name.is_empty() && plain {
+                stage(engine, &mut made, &mut image, &mut point, volume)?;
             } else {
-                let (known, new) = engine.volumes.create(volume.request)?;
-                made.pins.push(engine.volumes.pin(&known.name)?);
-                // What a driver option mounts there is none of the image's business.
-                if volume.copy && known.driver_mount().is_none() {
-                    let copy = |to: &Path| image.copy(&target, to).map_err(io::Error::other);
-                    engine.volumes.fill_if_empty(&known.name, copy)?;
-                }
-                if new {
-                    made.new.push(known.name.clone());
-                }
-                point.name = known.name;
+                find_or_make(engine, id, &mut made, &mut image, &mut point, volume)?;
             }
-            point.source = engine.volumes.mountpoint(&point.name).display().to_string();
         }
         made.points.push(point);
     }
     Ok(made)
+}
+
+/// An anonymous volume, which begins to exist together with the container.
+fn stage(
+    engine: &Engine,
+    made: &mut Made,
+    image: &mut Image<'_>,
+    point: &mut MountPoint,
+    volume: VolumeWanted,
+) -> Result<()> {
+    let mut labels = volume.request.labels.unwrap_or_default();
+    labels.insert(ANONYMOUS.to_owned(), String::new());
+    let staged = engine.volumes.stage_anonymous(Some(labels))?;
+    if volume.copy {
+        image.copy(Path::new(&point.destination), &staged.data())?;
+    }
+    staged.name().clone_into(&mut point.name);
+    VOLUME_DRIVER.clone_into(&mut point.driver);
+    point.source = engine.volumes.mountpoint(&point.name).display().to_string();
+    made.staged.push(staged);
+    Ok(())
+}
+
+fn find_or_make(
+    engine: &Engine,
+    id: Id,
+    made: &mut Made,
+    image: &mut Image<'_>,
+    point: &mut MountPoint,
+    volume: VolumeWanted,
+) -> Result<()> {
+    let target = PathBuf::from(&point.destination);
+    let VolumeWanted { request, copy, subpath } = volume;
+    let whole = copy && subpath.is_empty();
+    let mut fill = |to: &Path| if whole { image.copy(&target, to).map_err(io::Error::other) } else { Ok(()) };
+    let (known, new) = engine.make_volume(request, &mut fill)?;
+    made.pins.push(engine.volumes.pin(&known.name)?);
+    if new {
+        made.new.push((known.name.clone(), known.driver.clone()));
+    }
+    let plain = known.is_local() && known.driver_mount().is_none();
+    if whole && plain && !new {
+        engine.volumes.fill_if_empty(&known.name, fill)?;
+    } else if copy && !(whole && plain) && image.has(&target)? {
+        fill_mounted(engine, id, &known.name, &subpath, |to| image.copy_to(&target, &to))?;
+    }
+    point.source = if known.is_local() {
+        engine.volumes.mountpoint(&known.name).display().to_string()
+    } else {
+        // Known when it is mounted.
+        String::new()
+    };
+    (point.name, point.driver) = (known.name, known.driver);
+    Ok(())
+}
+
+/// Fills a volume that must be mounted for that, or a part of one. As in Docker a part that is not there is the start's
+/// business, and a volume that cannot be mounted is an error already now.
+fn fill_mounted(
+    engine: &Engine,
+    id: Id,
+    name: &str,
+    subpath: &str,
+    copy: impl FnOnce(OwnedFd) -> Result<()> + Send,
+) -> Result<()> {
+    let user = format!("fill-{id}");
+    let mountpoint = engine.volumes.mountpoint(name);
+    let source = engine.mount_volume(name, &user);
+    let source = source.map_err(|e| e.context(format!("error while mounting volume '{}'", mountpoint.display())))?;
+    let within = |base: OwnedFd| -> io::Result<Result<()>> {
+        let Some(to) = empty_directory(&base, subpath)? else { return Ok(Ok(())) };
+        Ok(copy(to))
+    };
+    let directory =
+        |path: &Path| rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let filled = match &source {
+        Source::Directory(path) => directory(path).map_err(io::Error::from).and_then(within),
+        Source::Host(host) => directory(&host.path).map_err(io::Error::from).and_then(within),
+        Source::Held(namespace) => held_mount::within(namespace.as_fd(), within),
+    };
+    engine.handle.block_on(engine.unmount_volume(name, &user));
+    filled.context(format!("copying the image's files into volume {name}"))?
+}
+
+/// The directory at `subpath` below `base`, if there is one, and if nothing is in it.
+fn empty_directory(base: &OwnedFd, subpath: &str) -> io::Result<Option<OwnedFd>> {
+    let path = if subpath.is_empty() { "." } else { subpath };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let found = match openat2(base, path, flags, Mode::empty(), resolve) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::XDEV | Errno::LOOP) => return Ok(None),
+        other => other?,
+    };
+    for entry in Dir::read_from(&found)? {
+        // What a new file system has of its own does not count.
+        if !matches!(entry?.file_name().to_bytes(), b"." | b".." | b"lost+found") {
+            return Ok(None);
+        }
+    }
+    Ok(Some(found))
+}
+
+/// Keeps the layers of an image that is mounted, until it is dropped or the container is real.
+#[derive(Debug)]
+pub(super) struct ImageHold {
+    images: ImageStore,
+    hold: Option<Id>,
+}
+
+impl ImageHold {
+    fn new(engine: &Engine, container: Id, point: &MountPoint) -> Result<Self> {
+        let hold = engine.hold_image(container, point)?;
+        Ok(Self { images: engine.images.clone(), hold: Some(hold) })
+    }
+
+    pub(super) fn keep(mut self) {
+        self.hold = None;
+    }
+}
+
+impl Drop for ImageHold {
+    fn drop(&mut self) {
+        if let Some(Err(e)) = self.hold.map(|hold| self.images.release_layers(hold)) {
+            tracing::warn!("releasing an image that was to be mounted: {e}");
+        }
+    }
 }
 
 /// The image's files, mounted (detached) when they are first needed.
@@ -69,8 +190,27 @@ struct Image<'a> {
 impl Image<'_> {
     /// Copies the directory at `path` into `to`, if the image has one there.
     fn copy(&mut self, path: &Path, to: &Path) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let to = rustix::fs::openat(CWD, to, flags, Mode::empty()).map_err(io::Error::from)?;
+        self.copy_to(path, &to)
+    }
+
+    fn copy_to(&mut self, path: &Path, to: &OwnedFd) -> Result<()> {
+        match self.directory(path)? {
+            Some(from) => copy_tree(from.as_fd(), to.as_fd())
+                .context(format!("copying {} of the image into a volume", path.display())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is something to copy.
+    fn has(&mut self, path: &Path) -> Result<bool> {
+        Ok(self.directory(path)?.is_some())
+    }
+
+    fn directory(&mut self, path: &Path) -> Result<Option<OwnedFd>> {
         if self.layers.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         if self.root.is_none() {
             self.root = Some(overlay::mount(self.layers, None).context("mounting the image's layers")?);
@@ -79,19 +219,13 @@ impl Image<'_> {
         // Links in the image are followed as in the container: inside its root.
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let open = |flags| openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
-        let from = match open(OFlags::RDONLY | OFlags::DIRECTORY) {
-            Ok(from) => from,
+        match open(OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(from) => Ok(Some(from)),
             Err(Errno::NOTDIR) if open(OFlags::PATH).is_ok() => {
-                return Err(Error::invalid(format!(
-                    "cannot mount volume over existing file, file exists {}",
-                    path.display()
-                )));
+                Err(Error::invalid(format!("cannot mount volume over existing file, file exists {}", path.display())))
             }
-            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(()),
-            Err(e) => return Err(io::Error::from(e)).context(format!("opening {} in the image", path.display())),
-        };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let to = rustix::fs::openat(CWD, to, flags, Mode::empty()).map_err(io::Error::from)?;
-        copy_tree(from.as_fd(), to.as_fd()).context(format!("copying {} of the image into a volume", path.display()))
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(None),
+            Err(e) => Err(io::Error::from(e)).context(format!("opening {} in the image", path.display())),
+        }
     }
 }

@@ -30,8 +30,8 @@ impl Engine {
     }
 
     /// `create` or `destroy` of a volume.
-    pub(crate) fn volume_event(&self, name: &str, action: &str) {
-        self.events.publish(Kind::Volume, action, name, attributes(&[("driver", gantry_volumes::VOLUME_DRIVER)]));
+    pub(crate) fn volume_event(&self, name: &str, driver: &str, action: &str) {
+        self.events.publish(Kind::Volume, action, name, attributes(&[("driver", driver)]));
     }
 
     /// `create` or `destroy` of a network, `connect` or `disconnect` of a container.

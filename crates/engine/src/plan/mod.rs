@@ -10,12 +10,13 @@ pub(crate) mod mounts;
 pub(crate) mod namespaces;
 pub(crate) mod network;
 pub(crate) mod process;
+mod propagation;
 pub(crate) mod resources;
 pub(crate) mod rlimits;
 pub(crate) mod seccomp;
 pub(crate) mod security;
 pub(crate) mod sysctls;
-mod tmpfs;
+pub(crate) mod tmpfs;
 
 use crate::Engine;
 use crate::container::Record;
@@ -37,7 +38,7 @@ pub(crate) struct Prepared {
 }
 
 /// Makes the plan of a start. Blocks on a few files; makes missing sources of binds.
-pub(crate) fn build(engine: &Engine, record: &Record) -> Result<Prepared> {
+pub(crate) fn build(engine: &Engine, record: &Record, volumes: &mounts::Volumes) -> Result<Prepared> {
     let (config, host) = (&record.config, &record.host_config);
     let dirs = engine.dirs(&record.id);
     let peer = namespaces::network_peer(engine, record)?;
@@ -67,7 +68,7 @@ pub(crate) fn build(engine: &Engine, record: &Record) -> Result<Prepared> {
             target: dirs.merged(),
             readonly: host.readonly_rootfs,
         },
-        mounts: mounts::of_container(engine, record, &file_dirs, &namespaces.ipc)?,
+        mounts: mounts::of_container(engine, record, &file_dirs, &namespaces.ipc, volumes)?,
         devices,
         masked_paths: paths(host.masked_paths.as_deref()),
         readonly_paths: paths(host.readonly_paths.as_deref()),

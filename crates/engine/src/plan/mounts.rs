@@ -1,25 +1,77 @@
 //! Every mount of a container: the defaults, then what the client asked for.
 
-use super::tmpfs;
+use super::{propagation as place, tmpfs};
 use crate::Engine;
 use crate::container::{Dirs, Record};
+use crate::volumes::{HostDirectory, Source, Sources};
 use gantry_api_types::{HostConfig, Mount as Asked, MountPoint};
+use gantry_image_store::ImageId;
+use gantry_model::digest::Digest;
 use gantry_model::error::Context;
 use gantry_model::{Error, Result};
-use gantry_runtime::spec::{Mount, MountFlags, MountSource, Namespace, Propagation};
-use gantry_volumes::DriverMount;
+use gantry_runtime::failure::errno_text;
+use gantry_runtime::spec::{Mount, MountFlags, MountSource, Namespace, Propagation, Tree};
+use gantry_shim_protocol::spawn_fd;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
+
+/// Where a plan finds a volume.
+#[derive(Debug, Clone)]
+pub(crate) enum Volume {
+    Directory(PathBuf),
+    Host(HostDirectory),
+    /// The number of a descriptor in the process that carries the plan out.
+    Held(i32),
+}
+
+/// Volumes by name.
+pub(crate) type Volumes = BTreeMap<String, Volume>;
+
+/// The volumes of a run, whose held ones the shim finds after `before` other descriptors, in the order of their names.
+pub(crate) fn for_shim(sources: &Sources, before: usize) -> Volumes {
+    let mut next = spawn_fd::FIRST_HELD + i32::try_from(before).unwrap_or(i32::MAX);
+    numbered(sources, |_| {
+        next += 1;
+        next - 1
+    })
+}
+
+/// The same for this process, as long as `sources` live.
+pub(crate) fn for_daemon(sources: &Sources) -> Volumes {
+    numbered(sources, AsRawFd::as_raw_fd)
+}
+
+fn numbered(sources: &Sources, mut number: impl FnMut(&OwnedFd) -> i32) -> Volumes {
+    let planned = sources.iter().map(|(name, source)| {
+        let volume = match source {
+            Source::Directory(path) => Volume::Directory(path.clone()),
+            Source::Host(directory) => Volume::Host(directory.clone()),
+            Source::Held(namespace) => Volume::Held(number(namespace)),
+        };
+        (name.clone(), volume)
+    });
+    planned.collect()
+}
 
 /// `nosuid`, `nodev`, `noexec`.
 const HARMLESS: MountFlags =
     MountFlags { readonly: false, nosuid: true, nodev: true, noexec: true, noatime: false, strictatime: false };
 
 /// The mounts in the order in which they are made: a parent before what lies below it.
-pub(crate) fn of_container(engine: &Engine, record: &Record, dirs: &Dirs, ipc: &Namespace) -> Result<Vec<Mount>> {
+pub(crate) fn of_container(
+    engine: &Engine,
+    record: &Record,
+    dirs: &Dirs,
+    ipc: &Namespace,
+    volumes: &Volumes,
+) -> Result<Vec<Mount>> {
     let mut users = Vec::new();
     for point in &record.mounts {
-        users.push(of_point(engine, record, point)?);
+        users.push(of_point(engine, record, point, volumes)?);
     }
     for (target, options) in record.host_config.tmpfs.iter().flatten() {
         users.push(tmpfs::mount_of(&clean(target), options)?);
@@ -41,18 +93,18 @@ pub(crate) fn of_container(engine: &Engine, record: &Record, dirs: &Dirs, ipc: &
 
 /// The binds, volumes and files that a client sees when it copies, a parent before what lies below it. What is new in
 /// each run (tmpfs, /proc and the like) is not among them.
-pub(crate) fn shown(engine: &Engine, record: &Record) -> Result<Vec<Mount>> {
+pub(crate) fn shown(engine: &Engine, record: &Record, volumes: &Volumes) -> Result<Vec<Mount>> {
     let peer = super::namespaces::network_peer(engine, record)?;
     let dirs = engine.dirs(&peer.map_or(record.id, |peer| peer.id));
     let mut all = Vec::new();
     for point in record.mounts.iter().filter(|point| point.r#type != "tmpfs") {
-        all.push(of_point(engine, record, point)?);
+        all.push(of_point(engine, record, point, volumes)?);
     }
     let files = network_files(&dirs);
     let made = |m: &Mount| matches!(&m.source, MountSource::Bind { path, .. } if path.exists());
     let taken: Vec<PathBuf> = all.iter().map(|m| m.target.clone()).collect();
     all.extend(files.into_iter().filter(|m| made(m) && !taken.contains(&m.target)));
-    all.retain(|m| matches!(m.source, MountSource::Bind { .. }));
+    all.retain(|m| matches!(m.source, MountSource::Bind { .. } | MountSource::Part { .. }));
     for mount in &mut all {
         mount.propagation = Propagation::Private;
     }
@@ -105,49 +157,79 @@ fn network_files(dirs: &Dirs) -> Vec<Mount> {
     files.iter().map(file).collect()
 }
 
-fn of_point(engine: &Engine, record: &Record, point: &MountPoint) -> Result<Mount> {
+fn of_point(engine: &Engine, record: &Record, point: &MountPoint, volumes: &Volumes) -> Result<Mount> {
     let target = clean(&point.destination);
-    let asked = record.host_config.mounts.iter().flatten().find(|m| clean(&m.target) == target);
+    let all = record.host_config.mounts.iter().flatten().chain(&record.inherited);
+    let asked = all.into_iter().find(|m| clean(&m.target) == target);
     match point.r#type.as_str() {
         "tmpfs" => tmpfs::of_mount(&target, asked),
-        "volume" => volume(engine, point, &target, asked),
+        "volume" => volume(point, &target, asked, volumes),
+        "image" if crate::remap::wanted(engine, &record.host_config).is_some() => {
+            Err(Error::not_implemented("mounts of images do not work in user namespaces yet"))
+        }
+        "image" => image(engine, point, &target, asked),
         _ => host_bind(point, &target, asked),
     }
 }
 
-fn volume(engine: &Engine, point: &MountPoint, target: &Path, asked: Option<&Asked>) -> Result<Mount> {
-    let volume = engine.volumes.get(&point.name)?;
+fn volume(point: &MountPoint, target: &Path, asked: Option<&Asked>, volumes: &Volumes) -> Result<Mount> {
     let flags = MountFlags { readonly: !point.rw, ..MountFlags::default() };
     let subpath = asked.and_then(|m| m.volume_options.as_ref()).map_or("", |o| o.subpath.as_str());
-    if !subpath.is_empty() {
-        return Err(Error::not_implemented("mounting a part of a volume (Subpath) is not supported"));
-    }
-    Ok(match volume.driver_mount() {
-        None => shifted(bind(&engine.volumes.mountpoint(&point.name), target, flags)),
-        Some(DriverMount::Bind { path, recursive, options }) => {
-            let (flags, rest) = split_flags(flags, &options);
-            no_options(&point.name, &rest)?;
-            let source = MountSource::Bind { path, recursive, recursive_readonly: recursive && flags.readonly };
-            mount(source, target, flags)
+    let missing = || Error::internal(format!("volume {}: it is not mounted", point.name));
+    Ok(match volumes.get(&point.name).ok_or_else(missing)? {
+        Volume::Directory(path) if subpath.is_empty() => shifted(bind(path, target, flags)),
+        Volume::Directory(path) => shifted(part(Tree::Directory(path.clone()), subpath, target, flags)?),
+        Volume::Host(HostDirectory { path, recursive, flags: own }) => {
+            let flags = MountFlags { readonly: own.readonly || flags.readonly, ..*own };
+            if subpath.is_empty() {
+                let (path, recursive) = (path.clone(), *recursive);
+                let source = MountSource::Bind { path, recursive, recursive_readonly: recursive && flags.readonly };
+                mount(source, target, flags)
+            } else {
+                part(Tree::Directory(path.clone()), subpath, target, flags)?
+            }
         }
-        Some(DriverMount::Fs { kind, device, options }) => {
-            let (flags, rest) = split_flags(flags, &options);
-            // The new mount API takes mount(2)'s first argument as the key `source`.
-            let options = std::iter::once(format!("source={device}")).chain(rest).collect();
-            mount(MountSource::Fs { kind, options }, target, flags)
-        }
+        Volume::Held(number) => part(Tree::Held(*number), subpath, target, flags)?,
     })
 }
 
-fn no_options(name: &str, rest: &[String]) -> Result<()> {
-    match rest.first() {
-        Some(option) => Err(Error::invalid(format!("volume {name}: invalid option of a bind: {option:?}"))),
-        None => Ok(()),
+fn image(engine: &Engine, point: &MountPoint, target: &Path, asked: Option<&Asked>) -> Result<Mount> {
+    let id: Digest = point.source.parse().map_err(|e| Error::internal(format!("image {}: {e}", point.source)))?;
+    let layers = engine.images.rootfs_of(&ImageId::new(id))?;
+    let subpath = asked.and_then(|m| m.image_options.as_ref()).map_or("", |o| o.subpath.as_str());
+    part(Tree::Layers(layers), subpath, target, MountFlags { readonly: true, ..MountFlags::default() })
+}
+
+/// Looks for the part now, for an error that says what is missing; what is mounted is found once more, at the mount.
+fn part(tree: Tree, subpath: &str, target: &Path, flags: MountFlags) -> Result<Mount> {
+    if let (Tree::Directory(base), false) = (&tree, subpath.is_empty()) {
+        safe_path(base, subpath)?;
+    }
+    Ok(mount(MountSource::Part { tree, subpath: subpath.into() }, target, flags))
+}
+
+/// Docker's words for a path that does not exist in a volume, or leads out of it.
+fn safe_path(base: &Path, subpath: &str) -> Result<()> {
+    let open = |flags| openat2(CWD, base, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+    let found = open(OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC).and_then(|root| {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        openat2(root, subpath, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+    });
+    match found {
+        Ok(_) | Err(Errno::AGAIN) => Ok(()),
+        Err(Errno::XDEV) => Err(Error::invalid(format!(
+            "path concatenation escapes the base directory, base: \"{}\", subpath: {subpath:?}",
+            base.display()
+        ))),
+        Err(e) => {
+            let path = base.join(subpath);
+            Err(Error::not_found(format!("cannot access path \"{}\": {}", path.display(), errno_text(&e.into()))))
+        }
     }
 }
 
 /// The words of `mount -o` that are flags of the mount, and those that the file system reads.
-pub(super) fn split_flags(mut flags: MountFlags, words: &[String]) -> (MountFlags, Vec<String>) {
+pub(crate) fn split_flags(mut flags: MountFlags, words: &[String]) -> (MountFlags, Vec<String>) {
     let mut rest = Vec::new();
     for word in words {
         match word.as_str() {
@@ -175,11 +257,13 @@ fn host_bind(point: &MountPoint, target: &Path, asked: Option<&Asked>) -> Result
     if asked.is_none() || options.is_some_and(|o| o.create_mountpoint) {
         make_source(source)?;
     }
+    let wanted = propagation(&point.propagation);
+    place::check(source, wanted)?;
     let recursive = !options.is_some_and(|o| o.non_recursive);
     let flags = MountFlags { readonly: !point.rw, ..MountFlags::default() };
     let recursive_readonly = recursive && !point.rw && !options.is_some_and(|o| o.read_only_non_recursive);
     let source = MountSource::Bind { path: source.to_owned(), recursive, recursive_readonly };
-    Ok(Mount { propagation: propagation(&point.propagation), ..mount(source, target, flags) })
+    Ok(Mount { propagation: wanted, ..mount(source, target, flags) })
 }
 
 fn make_source(source: &Path) -> Result<()> {

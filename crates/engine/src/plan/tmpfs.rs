@@ -56,9 +56,16 @@ pub(super) fn mount_of(target: &Path, options: &str) -> Result<Mount> {
 }
 
 /// The mount of `--mount type=tmpfs`.
-pub(super) fn of_mount(target: &Path, asked: Option<&Asked>) -> Result<Mount> {
+pub(crate) fn of_mount(target: &Path, asked: Option<&Asked>) -> Result<Mount> {
     let mut words = Vec::new();
     if let Some(options) = asked.and_then(|m| m.tmpfs_options.as_ref()) {
+        for option in options.options.iter().flatten() {
+            match option.as_slice() {
+                [word] | [word, _] if matches!(word.as_str(), "exec" | "noexec") => {}
+                [word] | [word, _] => return Err(Error::invalid(format!("invalid option: {word}"))),
+                _ => return Err(Error::invalid("invalid option array length")),
+            }
+        }
         if options.size_bytes > 0 {
             words.push(format!("size={}", options.size_bytes));
         }

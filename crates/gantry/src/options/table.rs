@@ -72,6 +72,8 @@ pub(crate) static OPTIONS: &[Opt] = &[
     opt("max-concurrent-uploads", None, "max-concurrent-uploads", Int, Used, "Layers that are pushed at a time; 5"),
     opt("max-download-attempts", None, "max-download-attempts", Int, Used, "How often each layer of a pull is tried; 5"),
     opt("search-index", None, "search-index", Text, Used, "URL of the index that image search asks (Gantry's own option)"),
+    opt("plugin-sockets", None, "plugin-sockets", Text, Used, "Directory of plugins' sockets (Gantry's own option)"),
+    opt("plugin-spec", None, "plugin-specs", List, Used, "Directory of plugins' addresses (Gantry's own option)"),
     opt("http-proxy", None, "http-proxy", Text, Used, "Proxy of the daemon for HTTP"),
     opt("https-proxy", None, "https-proxy", Text, Used, "Proxy of the daemon for HTTPS"),
     opt("no-proxy", None, "no-proxy", Text, Used, "Hosts that are reached without a proxy"),

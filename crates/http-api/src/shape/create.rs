@@ -12,6 +12,18 @@ pub(crate) fn check(version: ApiVersion, request: &ContainerCreateRequest) -> Re
         let names = names.join(", ");
         return Err(Error::invalid(format!("Container cannot be connected to network endpoints: {names}")));
     }
+    request.host_config.mounts.iter().flatten().try_for_each(|mount| check_mount(version, mount))
+}
+
+/// What an older version did not have and may not be ignored: the container would see or write to what it should not.
+fn check_mount(version: ApiVersion, mount: &Mount) -> Result<()> {
+    let forced = mount.bind_options.as_ref().is_some_and(|options| options.read_only_force_recursive);
+    if forced && version < ApiVersion::v1(44) {
+        return Err(Error::invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer"));
+    }
+    if mount.r#type == "image" && version < ApiVersion::v1(48) {
+        return Err(Error::invalid("Mount type \"Image\" needs API v1.48 or newer"));
+    }
     Ok(())
 }
 
@@ -69,7 +81,6 @@ fn adapt_mount(version: ApiVersion, mount: &mut Mount) {
         bind.non_recursive &= !before(40);
         bind.create_mountpoint &= !before(42);
         bind.read_only_non_recursive &= !before(44);
-        bind.read_only_force_recursive &= !before(44);
     }
     if let Some(volume) = &mut mount.volume_options
         && before(45)

@@ -6,6 +6,7 @@ pub(crate) mod create;
 pub(crate) mod image;
 pub(crate) mod network;
 pub(crate) mod system;
+pub(crate) mod volume;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;

@@ -1,9 +1,9 @@
 //! Information about the engine.
 
-use super::{Shaped, edited, image, items, members, remove, set};
+use super::{Shaped, container, edited, image, items, members, remove, set, volume};
 use crate::version::ApiVersion;
 use gantry_api_types::{ContainerSummary, DiskUsage, SystemInfo, Volume};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// Facts about the host that only older versions show.
@@ -68,8 +68,8 @@ fn bare_name(option: &mut Value) {
 pub(crate) struct DiskUsageView<'a> {
     layers_size: i64,
     images: Option<Vec<image::Summary<'a>>>,
-    containers: &'a Option<Vec<ContainerSummary>>,
-    volumes: &'a Option<Vec<Volume>>,
+    containers: Option<Containers<'a>>,
+    volumes: Option<Vec<Volume>>,
     /// Since 1.39.
     #[serde(skip_serializing_if = "Option::is_none")]
     build_cache: Option<&'a Option<Vec<Value>>>,
@@ -78,13 +78,25 @@ pub(crate) struct DiskUsageView<'a> {
     builder_size: Option<i64>,
 }
 
+/// The containers, as the list of a version shows them.
+struct Containers<'a> {
+    version: ApiVersion,
+    list: &'a [ContainerSummary],
+}
+
+impl Serialize for Containers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        container::summaries(self.version, self.list).serialize(serializer)
+    }
+}
+
 /// Disk usage as a version shows it.
 pub(crate) fn disk_usage(version: ApiVersion, usage: &DiskUsage) -> DiskUsageView<'_> {
     DiskUsageView {
         layers_size: usage.layers_size,
         images: usage.images.as_deref().map(|images| image::summaries(version, images)),
-        containers: &usage.containers,
-        volumes: &usage.volumes,
+        containers: usage.containers.as_deref().map(|list| Containers { version, list }),
+        volumes: usage.volumes.as_deref().map(|list| volume::all(version, list)),
         build_cache: (version >= ApiVersion::v1(39)).then_some(&usage.build_cache),
         builder_size: (version < ApiVersion::v1(42)).then_some(0),
     }
