@@ -8,6 +8,7 @@ import pytest
 from conformance import shown
 from harness import cli, rootfs
 from harness.engine import VERSIONS, Engine
+from harness.plugin import Plugin
 from harness.registry import DebianRegistry, FakeRegistry
 from harness.tls import Authority
 
@@ -179,6 +180,14 @@ def shared_registries():
 def fake(engine, closing):
     """A registry of the tests' own beside the worker's engine."""
     return closing(FakeRegistry(engine.sandbox))
+
+
+@pytest.fixture
+def plugin(engine, closing):
+    """plugin("VolumeDriver", ...): a plugin of the tests' own beside the worker's engine."""
+    yield lambda *kinds, **options: closing(Plugin(engine, *kinds, **options)).start()
+    # While they are there to answer.
+    engine.remove_everything()
 
 
 @pytest.fixture(scope="session")
