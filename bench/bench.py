@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import many
 import networks
 import payload
 import registry
@@ -44,6 +45,7 @@ GROUPS = {
         (3, networks.throughput, None),
     ],
     "crowd": [(3, rows.crowd, None)],
+    "many": [(1, many.many, None)],
     "logs": [(3, rows.logs, None)],
     "archives": [(3, rows.archives, None)],
     "pull": [(3, transfers.pull, "pull"), (20, transfers.pull_here, "pull_here")],
@@ -51,6 +53,11 @@ GROUPS = {
     "images": [(20, transfers.image_list, "image_list")],
     "large": [(1, transfers.large_pull, None)],
 }
+
+
+def numbers(text):
+    defined, running = text.split(":")
+    return int(defined), int(running)
 
 
 def arguments():
@@ -61,6 +68,8 @@ def arguments():
     parser.add_argument("--rounds", type=int, help="rounds of what takes milliseconds, instead of 20")
     parser.add_argument("--large", type=float, default=2, help="gigabytes of the large image whose pull shows the memory")
     parser.add_argument("--crowd", type=int, default=100, help="containers that run at once")
+    parser.add_argument("--many", type=numbers, default=(1000, 300), metavar="DEFINED:RUNNING", help="containers of the group \"many\"")
+    parser.add_argument("--many-dockerd", type=numbers, default=(300, 100), metavar="DEFINED:RUNNING", help="the same for dockerd, which takes its time")
     parser.add_argument("--place", default="/var/lib",
                         help="where engines keep their state (a file system that overlayfs can stack on)")
     parser.add_argument("--no-firewall", action="store_true", help="run dockerd without iptables")
@@ -73,6 +82,7 @@ class Context:
 
     def __init__(self, options, place):
         self.crowd = options.crowd
+        self.many = {"gantry": options.many, "dockerd": options.many_dockerd}
         self.lines = payload.lines(place, LOG_BYTES)
         self._place = place
         self._big_tar = None
@@ -159,7 +169,7 @@ def measure(options, context, engines, bare, found):
             if options.rounds is not None and rounds > 3:
                 rounds = options.rounds
             # The first round warms every engine up and is not counted.
-            for number in range(rounds + 1):
+            for number in range(rounds + 1) if rounds > 1 or group != "many" else (1,):
                 for engine in random.sample(engines, len(engines)):
                     values = row(engine, context)
                     if number > 0:
