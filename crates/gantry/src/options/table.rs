@@ -39,7 +39,7 @@ pub(crate) static OPTIONS: &[Opt] = &[
     opt("shutdown-timeout", None, "shutdown-timeout", Int, Used, "Seconds that requests under way get at shutdown"),
     opt("live-restore", None, "live-restore", Bool, Used, "Accepted; containers always outlive the daemon"),
     opt("oom-score-adjust", None, "oom-score-adjust", Int, Used, "oom_score_adj of the daemon"),
-    opt("log-driver", None, "log-driver", Text, Used, "Default log driver: json-file, local, none"),
+    opt("log-driver", None, "log-driver", Text, Used, "Default log driver: json-file, local, none, syslog, gelf, fluentd, splunk, journald"),
     opt("log-opt", None, "log-opts", Pairs, Used, "Default options of the log driver"),
     opt("init", None, "init", Bool, Used, "Run the built-in init in containers"),
     opt("cgroup-parent", None, "cgroup-parent", Text, Used, "Parent cgroup of all containers"),
@@ -125,3 +125,36 @@ pub(crate) static OPTIONS: &[Opt] = &[
     opt("restart", Some('r'), "", Bool, Foreign, ""),
     opt("", None, "resolv-conf", Text, Unserved, ""),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the page on configuration says of an option is what the table says.
+    #[test]
+    fn the_page_on_configuration() {
+        let page = include_str!("../../../../docs/configuration.md");
+        for row in page.lines().filter(|line| line.starts_with("| `")) {
+            let mut cells = row.split('|').skip(1);
+            let (names, says) = (cells.next().unwrap_or_default(), cells.collect::<String>());
+            // Names are every other piece between backticks.
+            for name in names.split('`').skip(1).step_by(2) {
+                let name = name.trim_start_matches("--");
+                let known: Vec<_> = OPTIONS.iter().filter(|o| o.flag == name || o.key == name).collect();
+                assert!(!known.is_empty() || name.contains('/') || name.contains(' '), "no option {name:?}: {row}");
+                for option in known {
+                    let said = if says.contains("daemon does not start") {
+                        Protective
+                    } else if says.contains("not implemented yet") {
+                        Unserved
+                    } else if says.contains("without meaning") {
+                        Foreign
+                    } else {
+                        Used
+                    };
+                    assert_eq!(option.standing, said, "{name}");
+                }
+            }
+        }
+    }
+}
