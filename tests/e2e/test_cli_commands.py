@@ -1,6 +1,7 @@
 """The docker command beyond the everyday: formats, filters and flags of what looks at containers and acts on them."""
 
 import contextlib
+import io
 import json
 import re
 import tarfile
@@ -35,17 +36,22 @@ def names(docker, *arguments):
     return sorted(docker.out("ps", "--format", "{{.Names}}", *arguments).split())
 
 
-@pytest.mark.parametrize("filters, expected", [
+FILTERS = [
     (["status=paused"], ["beta"]), (["status=exited", "status=created"], ["delta", "gamma"]), (["status=running"], ["alpha"]),
     (["exited=3"], ["gamma"]), (["label=kind"], ["alpha", "beta", "gamma"]), (["label=kind=two"], ["beta", "gamma"]),
     (["label=kind=two", "status=paused"], ["beta"]), (["label=bare", "label=kind=one"], ["alpha"]), (["name=^/?alpha$"], ["alpha"]),
     (["name=a"], ["alpha", "beta", "delta", "gamma"]), (["ancestor=" + IMAGE], ["alpha", "beta", "delta", "gamma"]), (["ancestor=nope"], []),
     (["before=gamma"], ["alpha", "beta"]), (["since=beta"], ["delta", "gamma"]), (["volume=kept"], ["alpha"]), (["volume=/kept"], ["alpha"]),
-    (["network=none"], ["alpha"]), (["network=bridge"], ["beta"]), (["publish=80"], ["beta"]), (["publish=80/udp"], []), (["expose=90"], ["beta"]),
+    (["network=none"], ["alpha"]), (["network=bridge"], ["beta", "delta", "gamma"]), (["publish=8091"], ["beta"]), (["publish=8091/udp"], []),
+    (["publish=80"], []), (["expose=90"], ["beta"]),
     (["expose=80-95/tcp"], ["beta"]), (["health=none"], ["alpha", "beta", "delta", "gamma"]), (["is-task=true"], []),
-])
-def test_ps_filters(docker, crowd, filters, expected):
-    assert names(docker, "-a", *(word for one in filters for word in ("--filter", one))) == expected
+]
+
+
+def test_ps_filters(docker, crowd):
+    def ask(filters):
+        return names(docker, "-a", *(word for one in filters for word in ("--filter", one)))
+    assert [(filters, ask(filters)) for filters, _ in FILTERS] == FILTERS
 
 
 def test_ps_flags(docker, crowd):
@@ -55,8 +61,8 @@ def test_ps_flags(docker, crowd):
     assert docker.out("ps", "-aq").split() == [crowd[name][:12] for name in ("delta", "gamma", "beta", "alpha")]
     assert docker.out("ps", "-q", "--no-trunc").split() == [crowd["beta"], crowd["alpha"]]
     assert re.search(r"\d+(\.\d+)?[kMG]?B \(virtual \d+(\.\d+)?[kMG]?B\)", docker.out("ps", "-s"))
-    assert "Invalid filter" in docker("ps", "--filter", "status=nonsense", check=False).stderr or "invalid" in docker(
-        "ps", "--filter", "status=nonsense", check=False).stderr
+    done = docker("ps", "--filter", "status=nonsense", check=False)
+    assert done.returncode == 1 and re.search("(?i)invalid filter|unrecognised filter value", done.stderr)
 
 
 def test_ps_formats(docker, crowd):
@@ -93,8 +99,6 @@ def test_inspect_formats(docker, crowd):
 def test_logs_flags(docker):
     docker("run", "--name", "log", "-e", "E=env", "-l", "L=label", "--log-opt", "env=E", "--log-opt", "labels=L", IMAGE, "sh", "-c",
            "echo one; sleep 1.2; echo two; sleep 1.2; echo three >&2")
-    assert set(docker.out("logs", "--details", "-n", "1", "log").split(" ")[0].split(",") if docker.out("logs", "--details", "-n", "2", "log") else []) <= {
-        "E=env", "L=label"}
     line = docker.out("logs", "--details", "--tail", "2", "log")
     assert re.fullmatch(r"(E=env,L=label|L=label,E=env) two", line)
     stamps = [text.split(" ")[0] for text in docker.out("logs", "-t", "log").splitlines()]
@@ -109,9 +113,6 @@ def test_logs_flags(docker):
 
 
 def test_logs_follow_from_the_end(docker):
-    docker("run", "-d", "--name", "fol", IMAGE, "sh", "-c", "echo early; read x < /go; echo late", check=True)
-    docker("stop", "-t", "0", "fol")
-    docker("rm", "fol")
     docker("run", "-d", "--name", "fol", IMAGE, "sh", "-c", "mkfifo /go; echo early; read x < /go; echo late")
     wait_until(lambda: docker.out("logs", "fol") == "early")
     process = docker.popen("logs", "-f", "--tail", "0", "fol")
@@ -225,11 +226,11 @@ def test_cp(docker, tmp_path):
     docker("cp", "cpy:/followed", tmp_path / "followed")
     assert (tmp_path / "renamed").read_text() == (tmp_path / "followed").read_text() == "text"
     piped = docker("cp", "cpy:/kept", "-", text=False).stdout
-    with tarfile.open(fileobj=__import__("io").BytesIO(piped)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(piped)) as tar:
         assert tar.getmember("kept").linkname == "dir/below/file"
     docker("cp", "-a", "-", "cpy:/tmp", stdin=piped, text=False)
     done = docker("cp", "cpy:/no/such", tmp_path, check=False)
-    assert done.returncode == 1 and "no such" in done.stderr.lower()
+    assert done.returncode == 1 and re.search("no such|could not find", done.stderr.lower())
     done = docker("cp", tmp_path / "renamed", "cpy:/no/such/", check=False)
     assert done.returncode == 1 and done.stderr
     done = docker("cp", "cpy:/a", "cpy:/b", check=False)
@@ -261,17 +262,17 @@ def test_attach_passes_signals(docker):
 
 @pytest.mark.parametrize("arguments, script, expected", [
     (["-e", "A=1", "-e", "B"], "echo $A$B", "1\n"), (["-u", "1000:10"], "id -u; id -g", "1000\n10\n"), (["-u", "bob"], "id -un", "bob\n"),
-    (["-w", "/etc"], "pwd", "/etc\n"), (["--privileged"], "grep -c 'CapEff.*[1-9a-f]' /proc/self/status", "1\n"), (["-t"], "tty; stty size", "/dev/pts/0\r\n0 0\r\n"),
+    (["-w", "/etc"], "pwd", "/etc\n"), (["--privileged"], "grep -c 'CapEff.*[1-9a-f]' /proc/self/status", "1\n"), (["-t"], "tty", "/dev/pts/0\n"),
     (["-i"], "cat", "typed"),
 ])
-def test_exec_flags(docker, arguments, script, expected):
+def test_exec_flags(docker, engine, arguments, script, expected):
     docker("run", "-d", "--name", "exe", IMAGE, "sleep", "1000")
     done = docker("exec", *arguments, "exe", "sh", "-c", script, stdin="typed" if "-i" in arguments else None, check=False)
-    if "-t" in arguments:
-        # The size is whatever a command without a terminal says.
-        assert done.stdout.startswith("/dev/pts/0\r\n")
+    if engine.is_reference and "--privileged" in arguments:
+        # It wants every capability there is; the host may have fewer (docs/differences.md).
+        assert done.stdout == expected or "unable to apply caps" in done.stdout
     else:
-        assert done.stdout == expected, done
+        assert done.stdout.replace("\r", "") == expected, done
 
 
 def test_exec_env_file_and_detach_keys(docker, tmp_path):
@@ -332,7 +333,7 @@ def test_rename_diff_commit_export_port(docker, tmp_path):
         members = tar.getnames()
     assert "new" in members and "etc/group" not in members
     taken = docker("rename", "new", "new", check=False)
-    assert taken.returncode == 1 and "same as its current" in taken.stderr
+    assert taken.returncode == 1 and "same name as its current name" in taken.stderr
 
 
 def test_several_at_once(docker):
@@ -367,7 +368,7 @@ def test_rm_flags(docker):
     docker("rm", "--link", "linked/t")
     volume = docker.out("inspect", "-f", "{{range .Mounts}}{{.Name}}{{end}}", "linked")
     docker("rm", "-f", "linked")
-    assert volume in docker.out("volume", "ls", "-q").split() if docker.out("version", "-f", "{{.Client.Version}}") else True
+    assert volume in docker.out("volume", "ls", "-q").split()
     docker("run", "--name", "again", "-v", "/anonymous", IMAGE, "true")
     volume = docker.out("inspect", "-f", "{{range .Mounts}}{{.Name}}{{end}}", "again")
     docker("rm", "-v", "again")
@@ -381,8 +382,14 @@ def test_prune_filters(docker):
     assert names(docker, "-a") == ["p1", "p2"]
     docker("container", "prune", "-f", "--filter", "label!=keep")
     assert names(docker, "-a") == ["p1"]
-    out = docker.out("system", "prune", "-f", "--filter", "label=keep", check=False)
-    assert "Total reclaimed space" in out and names(docker, "-a") == []
+
+
+@pytest.mark.differs(gantry="the build cache cannot be pruned yet")
+def test_system_prune(docker):
+    docker("run", "--name", "p1", "-l", "keep", IMAGE, "true")
+    docker("run", "--name", "p2", IMAGE, "true")
+    out = docker.out("system", "prune", "-f", "--filter", "label!=keep")
+    assert "Total reclaimed space" in out and names(docker, "-a") == ["p1"]
 
 
 def test_system(docker, crowd):
