@@ -3,7 +3,7 @@
 use crate::{
     config::ContainerConfig,
     go_json::{self, GoJsonError},
-    host_config::{HostConfig, RestartPolicy},
+    host_config::{BlkioWeightDevice, DeviceMapping, DeviceRequest, HostConfig, RestartPolicy, ThrottleDevice, Ulimit},
     image::Descriptor,
     mount::MountPoint,
     network::{EndpointSettings, NetworkingConfig},
@@ -172,6 +172,27 @@ pub struct ContainerUpdateRequest {
     pub memory_swappiness: Option<i64>,
     pub oom_kill_disable: Option<bool>,
     pub pids_limit: Option<i64>,
+    pub cpu_percent: i64,
+    #[serde(rename = "IOMaximumIOps")]
+    pub io_maximum_iops: u64,
+    #[serde(rename = "IOMaximumBandwidth")]
+    pub io_maximum_bandwidth: u64,
+    // What an update never changes, also in Docker; but it must have the right type.
+    pub cgroup_parent: String,
+    pub blkio_weight_device: Option<Vec<BlkioWeightDevice>>,
+    pub blkio_device_read_bps: Option<Vec<ThrottleDevice>>,
+    pub blkio_device_write_bps: Option<Vec<ThrottleDevice>>,
+    #[serde(rename = "BlkioDeviceReadIOps")]
+    pub blkio_device_read_iops: Option<Vec<ThrottleDevice>>,
+    #[serde(rename = "BlkioDeviceWriteIOps")]
+    pub blkio_device_write_iops: Option<Vec<ThrottleDevice>>,
+    pub devices: Option<Vec<DeviceMapping>>,
+    pub device_cgroup_rules: Option<Vec<String>>,
+    pub device_requests: Option<Vec<DeviceRequest>>,
+    #[serde(rename = "KernelMemoryTCP")]
+    pub kernel_memory_tcp: i64,
+    pub ulimits: Option<Vec<Ulimit>>,
+    pub cpu_count: i64,
     pub restart_policy: RestartPolicy,
 }
 

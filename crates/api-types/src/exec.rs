@@ -1,6 +1,6 @@
 //! Exec instances.
 
-use crate::serde_util::{is_empty, str_slice};
+use crate::serde_util::is_empty;
 use serde::{Deserialize, Serialize};
 
 /// `POST /containers/{id}/exec`.
@@ -22,7 +22,6 @@ pub struct ExecCreateRequest {
     #[serde(skip_serializing_if = "is_empty")]
     pub env: Option<Vec<String>>,
     pub working_dir: String,
-    #[serde(deserialize_with = "str_slice")]
     pub cmd: Option<Vec<String>>,
 }
 

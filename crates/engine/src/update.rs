@@ -74,6 +74,9 @@ fn as_host_config(request: &ContainerUpdateRequest) -> HostConfig {
         oom_kill_disable: request.oom_kill_disable,
         // Nought and less are no limit; absent is no change.
         pids_limit: request.pids_limit.map(|limit| limit.max(0)),
+        cpu_percent: request.cpu_percent,
+        io_maximum_iops: request.io_maximum_iops,
+        io_maximum_bandwidth: request.io_maximum_bandwidth,
         restart_policy: request.restart_policy,
         ..HostConfig::default()
     }

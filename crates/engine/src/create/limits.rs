@@ -33,7 +33,22 @@ pub(crate) fn check(
     }
     cpu(host, support, warnings)?;
     cpuset(host, support, warnings)?;
+    for_windows(host, warnings)?;
     blkio(host, support, warnings)
+}
+
+/// Limits that Windows alone has. Docker refuses some and drops others.
+fn for_windows(host: &mut HostConfig, warnings: &mut Vec<String>) -> Result<()> {
+    for (limit, name) in [(host.io_maximum_bandwidth, "bandwidth"), (host.io_maximum_iops, "IOPs")] {
+        if limit != 0 {
+            return refuse(format!("invalid QoS settings: linux does not support configuration of maximum {name}"));
+        }
+    }
+    if host.cpu_percent > 0 {
+        warnings.push("linux does not support CPU percent. Percent discarded.".to_owned());
+        host.cpu_percent = 0;
+    }
+    Ok(())
 }
 
 fn refuse<T>(message: impl Into<String>) -> Result<T> {
@@ -283,6 +298,20 @@ mod tests {
         }
         let message = message(HostConfig { cpuset_cpus: "0-8000".into(), ..HostConfig::default() });
         assert!(message.starts_with("Requested CPUs are not available - requested 0-8000, available: 0"), "{message}");
+    }
+
+    #[test]
+    fn what_windows_has() {
+        let mut host = HostConfig { cpu_percent: 50, cpu_count: 2, ..HostConfig::default() };
+        let mut warnings = Vec::new();
+        check(&mut host, &Support::default(), Purpose::Create, &mut warnings).unwrap();
+        assert_eq!((host.cpu_percent, host.cpu_count, warnings.len()), (0, 2, 1));
+        for host in [
+            HostConfig { io_maximum_iops: 1, ..HostConfig::default() },
+            HostConfig { io_maximum_bandwidth: 1, ..HostConfig::default() },
+        ] {
+            assert!(check(&mut host.clone(), &Support::default(), Purpose::Update, &mut warnings).is_err());
+        }
     }
 
     #[test]

@@ -88,8 +88,13 @@ pub(super) fn host(engine: &Engine, host: &HostConfig) -> Result<()> {
         return refuse("--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
     }
     if let Some(request) = host.device_requests.iter().flatten().next() {
-        let (driver, capabilities) = (&request.driver, request.capabilities.as_deref().unwrap_or_default());
-        return refuse(format!("could not select device driver {driver:?} with capabilities: {capabilities:?}"));
+        // As Go prints a list of lists.
+        let lists = request.capabilities.iter().flatten().map(|one| format!("[{}]", one.join(" ")));
+        let capabilities = lists.collect::<Vec<_>>().join(" ");
+        return refuse(format!(
+            "could not select device driver {:?} with capabilities: [{capabilities}]",
+            request.driver
+        ));
     }
     // Who they mean is asked again when the container is made; the image is not looked for before this is right.
     links::resolve(engine, host).map(drop)

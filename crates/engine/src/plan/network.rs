@@ -76,6 +76,9 @@ impl NetworkMode {
 
 /// The network mode of a container.
 pub(crate) fn mode(record: &Record) -> NetworkMode {
+    if record.config.network_disabled {
+        return NetworkMode::None;
+    }
     parse_mode(&record.host_config.network_mode)
 }
 
