@@ -6,12 +6,13 @@
 import re
 from dataclasses import dataclass
 
-NOT_YET, DIFFERS, NOTE = "not yet", "differs", "note"
+NOT_YET, DIFFERS, NOTE, REFUSED = "not yet", "differs", "note", "refused as by Docker"
 
 
 @dataclass(frozen=True)
 class Declared:
-    """A verdict on every item whose line `pattern` matches. A `note` is no verdict: what is noted still has to be shown."""
+    """A verdict on every item whose line `pattern` matches. A `note` is no verdict: what is noted still has to be shown.
+    What is refused as by Docker is tested on both engines; a record of what was done cannot show it."""
 
     pattern: str
     state: str
@@ -30,7 +31,14 @@ DECLARED = [
     Declared(r"^\w+ /(swarm|nodes|services|tasks|secrets|configs)(/| |$)", NOT_YET, "there is no Swarm", "Swarm"),
     Declared(r"^PUT /volumes|ClusterVolumeSpec", NOT_YET, "cluster volumes are Swarm's", "Swarm"),
     Declared(r"filter (is-task|node|secret|service|config|plugin)$", NOTE, "matches nothing: there is no Swarm and no managed plugin"),
-    Declared(r"body .*\b(CpuCount|CpuPercent|IOMaximumIOps|IOMaximumBandwidth|DiskQuota|ArgsEscaped)$", NOTE, "for Windows; no effect, as in Docker on Linux"),
+    Declared(r"^POST /containers/create .*body HostConfig\.DeviceRequests", DIFFERS, "refused at creation: there is no driver for such devices", "`DeviceRequests`"),
+    Declared(r"^POST /containers/\S+ .*body .*\b(IOMaximumIOps|IOMaximumBandwidth)$", REFUSED, "for Windows"),
+    Declared(r"^POST /containers/create .*body HostConfig\.StorageOpt$", REFUSED, "a size needs xfs with project quotas below overlayfs"),
+    Declared(r"^POST /containers/\{id\}/update .*body (CgroupParent|Devices|DeviceCgroupRules|DeviceRequests|Ulimits|Init|BlkioDevice|BlkioWeightDevice|KernelMemoryTCP)",
+             NOTE, "of the right type, and without effect, as in Docker"),
+    Declared(r"body .*\bEndpointsConfig\{\}\.(NetworkID|EndpointID|Gateway|IPAddress|IPPrefixLen|IPv6Gateway|GlobalIPv6Address|GlobalIPv6PrefixLen)$", NOTE,
+             "an answer that clients send back; without effect, as in Docker"),
+    Declared(r"body .*\b(CpuCount|CpuPercent|DiskQuota|ArgsEscaped)$", NOTE, "for Windows; no effect, as in Docker on Linux"),
     Declared(r"filter isolation$", NOTE, "for Windows"),
 ]
 

@@ -7,11 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 from conformance import shown, surface
-from conformance.declared import DIFFERS, NOT_YET, note, verdict
+from conformance.declared import DIFFERS, NOT_YET, REFUSED, note, verdict
 
 PAGE = Path(__file__).parent.parent.parent / "docs/api.md"
 WORKS, NOT_SHOWN = "works", "not shown"
-STATES = (WORKS, DIFFERS, NOT_SHOWN, NOT_YET)
+STATES = (WORKS, REFUSED, DIFFERS, NOT_SHOWN, NOT_YET)
 KIND_NAMES = {"query": "query", "filter": "filter", "header": "header", "body": "body"}
 # In the order in which people look for them.
 TAGS = ("Container", "Exec", "Image", "Volume", "Network", "System", "Distribution", "Session (experimental)", "Plugin",
@@ -24,6 +24,7 @@ query parameter, filter, header and body field that Docker's specification has.
 | | |
 |---|---|
 | works | a test that passes sends it, with a value that says something, and the request is done |
+| refused as by Docker | tests send it to both engines, and both refuse it |
 | differs | on purpose, as said beside it and in [differences.md](differences.md) |
 | not shown | no test sends it: nothing is claimed |
 | not yet | it is not there |
