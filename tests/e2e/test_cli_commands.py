@@ -159,7 +159,7 @@ def test_stats_percentages(docker, engine):
     found = sample()
     assert found["name"] == "busy" and found["pids"] == "1"
     # A machine with much else to do gives less than the limit, never more.
-    assert 10 < float(found["cpu"].rstrip("%")) < 65, found
+    assert 2 < float(found["cpu"].rstrip("%")) < 65, found
     used, limit = found["usage"].split(" / ")
     assert limit == "128MiB" and 32 <= float(used.removesuffix("MiB")) < 48
     assert 25 <= float(found["memory"].rstrip("%")) < 38
