@@ -48,14 +48,14 @@ def visit(engine, **where):
 
 
 def names(listed, key="Name"):
-    return sorted(one[key] for one in listed or [])
+    return [one[key] for one in listed or []]
 
 
 def mine(engine, compose):
     """Names of the project's networks and volumes."""
     networks = engine.api.get("/networks").json
     volumes = engine.api.get("/volumes").json["Volumes"]
-    return [name for name in names(networks) + names(volumes) if name.startswith(compose.project)]
+    return sorted(name for name in names(networks) + names(volumes) if name.startswith(compose.project))
 
 
 def test_a_stack(engine, compose):

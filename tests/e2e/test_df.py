@@ -53,6 +53,10 @@ def test_volumes(engine):
 
 def test_by_version(engine, version):
     engine.create("true")
+    if version == "1.24" and not engine.is_reference:
+        # It came with 1.25; the reference answers it at any.
+        assert Client(engine.socket, version, engine.recorder).get("/system/df").status == 404
+        return
     df = usage(engine, version)
     assert {"LayersSize", "Images", "Containers", "Volumes"} <= set(df)
     assert len(df["Containers"]) == 1 and not df["Volumes"]

@@ -1,6 +1,8 @@
 """The name server at 127.0.0.11, asked by dig, by the C library of a Debian and by busybox."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -243,6 +245,28 @@ def test_port_53_stays_free(engine, networks):
     server.wait_log("listening")
     assert found(server, "web") == found(server, "web", "A", "+tcp") == [address(web, network)]
     assert "echo:hello" in server.exec("echo hello | nc -w 2 127.0.0.1 53")[1]
+
+
+def test_nothing_is_held_of_containers_that_ended(engine, networks):
+    """A socket that stays keeps a network namespace, and all that is in it."""
+    def held():
+        folder = Path(f"/proc/{engine.pid}/fd")
+        count = 0
+        for one in folder.iterdir():
+            try:
+                count += os.readlink(one).startswith("socket:")
+            except FileNotFoundError:
+                pass
+        return count
+
+    network = networks.create()
+    networks.start(network, aliases=["first"])
+    before = held()
+    several = [networks.start(network) for _ in range(4)]
+    assert found(several[0], "first")
+    for container in several:
+        container.remove(force=True)
+    wait_until(lambda: held() <= before + 1, what="as many sockets as before")
 
 
 # Other servers.

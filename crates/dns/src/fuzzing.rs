@@ -25,3 +25,34 @@ pub fn message(bytes: &[u8]) {
     assert_eq!(judge(&out, bytes, query.question_end), Judgement::Answer);
     judge(bytes, &out, query.question_end);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::message;
+
+    /// A little of what the fuzz target does for hours: real messages with a few bytes changed, cut or added.
+    #[test]
+    fn damaged_messages() {
+        let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\x01\x03web\x03net\0\0\x01\0\x01\0\0\x29\x04\xd0\0\0\0\0\0\0";
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        let mut random = move |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % below as u64) as usize
+        };
+        for _ in 0..50_000 {
+            let mut bytes = query.to_vec();
+            for _ in 0..random(4) {
+                let at = random(bytes.len());
+                bytes[at] = random(256) as u8;
+            }
+            match random(4) {
+                0 => bytes.truncate(random(bytes.len() + 1)),
+                1 => bytes.extend((0..random(40)).map(|n| n as u8)),
+                _ => {}
+            }
+            message(&bytes);
+        }
+    }
+}
