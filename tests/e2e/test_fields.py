@@ -1,5 +1,7 @@
 """Fields that no other test has a reason to send: what becomes of them, in create, update and commit."""
 
+import time
+
 import pytest
 
 from harness.engine import IMAGE
@@ -190,3 +192,57 @@ def test_removal_of_a_link(engine):
 
 def test_digests_of_the_list(engine):
     assert engine.api.get("/images/json", digests=True, expect=200).json[0]["RepoDigests"] in (None, [], ["<none>@<none>"])
+
+
+def test_filters_of_events_about_what_is_elsewhere(engine):
+    """Of Swarm and plugins there is nothing to tell; of the daemon and volumes what happened to them."""
+    engine.api.post("/volumes/create", {"Name": "told"}, expect=201)
+    for key in ("config", "node", "plugin", "secret", "service"):
+        assert engine.api.get("/events", since="1", until="2", filters={key: ["x"]}, expect=200).objects == []
+    found = engine.api.get("/events", since="1", until=f"{time.time():.9f}", filters={"volume": ["told"]}, expect=200).objects
+    assert [one["Action"] for one in found] == ["create"] and found[0]["Actor"]["ID"] == "told"
+    name = engine.api.get("/info").json["Name"]
+    assert engine.api.get("/events", since="1", until="2", filters={"daemon": [name]}, expect=200).objects == []
+
+
+@pytest.mark.parametrize("verb", ["stop", "restart"])
+def test_the_signal_that_stops(engine, verb):
+    """Since 1.42; before, and in engines of that time, it is a parameter that nobody knows."""
+    newest = engine.api.at(engine.versions[-1])
+    container = engine.start_container("trap 'echo hup' HUP; trap 'echo term; exit 3' TERM; echo ready; while :; do sleep 0.05; done")
+    container.wait_log("ready")
+    newest.post(f"{container.path}/{verb}", t=1, signal="HUP", expect=204)
+    assert ("hup" in container.logs()[0]) == (not engine.is_reference)
+
+
+def test_update_of_what_this_kernel_has_not(engine):
+    """Weights, real time, the kernel's memory: refused, or left out with a warning; or done, where there are such things."""
+    container = engine.start_container()
+    for body in ({"CpuRealtimePeriod": 1000000}, {"CpuRealtimeRuntime": 950000}, {"KernelMemory": 32 << 20}):
+        answer = engine.api.post(f"{container.path}/update", body)
+        assert answer.status == 200 or answer.message
+    engine.api.post(f"{container.path}/update", {"BlkioWeightDevice": [{"Path": "/dev/loop0", "Weight": 300}], "KernelMemoryTCP": 16 << 20}, expect=200)
+
+
+def test_answers_that_come_back_to_connect(engine):
+    """As for create: what an endpoint was elsewhere is no wish."""
+    network = engine.api.post("/networks/create", {"Name": engine.name("net")}, expect=201).json["Id"]
+    container = engine.start_container(network="bridge")
+    engine.api.post(f"/networks/{network}/connect", {"Container": container.id, "EndpointConfig": {
+        "NetworkID": network, "EndpointID": "y", "Gateway": "1.2.3.4", "IPAddress": "1.2.3.5", "IPPrefixLen": 8, "IPv6Gateway": "fe80::1",
+        "GlobalIPv6Address": "fd00::2", "GlobalIPv6PrefixLen": 64, "DriverOpts": {"a": "b"}}}, expect=200)
+    found = [one for one in container.inspect()["NetworkSettings"]["Networks"].values() if one["NetworkID"] == network]
+    assert len(found) == 1 and found[0]["IPAddress"] != "1.2.3.5" and found[0]["EndpointID"] != "y"
+    container.remove(force=True)
+    engine.api.delete(f"/networks/{network}", expect=204)
+
+
+def test_fields_of_one_version(engine):
+    """`DiskQuota` was in 1.35 alone; the interval of the start came with 1.44."""
+    old = engine.api.at("1.35")
+    id = old.post("/containers/create", {"Image": IMAGE, "Cmd": ["true"], "HostConfig": {"DiskQuota": 5}}, expect=201).json["Id"]
+    newest = engine.api.at(engine.versions[-1])
+    newest.post("/commit", {"Healthcheck": {"Test": ["CMD", "true"], "StartInterval": 10**9}}, container=id, repo="start", expect=201)
+    health = newest.get("/images/start/json", expect=200).json["Config"]["Healthcheck"]
+    assert health.get("StartInterval") == (None if engine.is_reference else 10**9)
+    engine.api.delete("/images/start")
