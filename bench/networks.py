@@ -4,7 +4,7 @@ import json
 import subprocess
 import time
 
-from rows import clock, define, remove
+from rows import IMAGE, clock, define, remove
 
 # For one measurement of throughput.
 SECONDS = 2
@@ -14,6 +14,15 @@ TOOLS = {"Binds": ["/usr:/usr:ro", "/lib:/lib:ro", "/lib64:/lib64:ro"]}
 
 def subnet(number):
     return {"IPAM": {"Config": [{"Subnet": f"10.210.{number}.0/24"}]}}
+
+
+def publishing(api, command, ports, **host):
+    """A container whose ports are published under the same numbers; dockerd publishes only what is exposed, too."""
+    keys = [f"{port}/tcp" for port in ports]
+    bindings = {key: [{"HostPort": key.split("/")[0]}] for key in keys}
+    body = {"Image": IMAGE, "Cmd": command, "ExposedPorts": {key: {} for key in keys},
+            "HostConfig": {"NetworkMode": "bridge", "PortBindings": bindings, **host}}
+    return api.call("POST", "/containers/create", body)["Id"]
 
 
 def network_cycle(engine, _ctx):
@@ -42,8 +51,7 @@ def connect(engine, _ctx):
 def start_with_ports(engine, _ctx):
     """Start of a container with 20 published ports; milliseconds."""
     api = engine.api()
-    ports = {f"{port}/tcp": [{"HostPort": str(port)}] for port in range(20_000, 20_020)}
-    container = define(api, ["/bin/sleep", "1000"], PortBindings=ports)
+    container = publishing(api, ["/bin/sleep", "1000"], range(20_000, 20_020))
     seconds = clock(lambda: api.call("POST", f"/containers/{container}/start"))
     remove(api, container)
     return seconds * 1000
@@ -52,7 +60,7 @@ def start_with_ports(engine, _ctx):
 def throughput(engine, _ctx):
     """iperf3, one stream; gigabits a second: between containers, by a published port, by one on 127.0.0.1."""
     api = engine.api()
-    server = define(api, ["/usr/bin/iperf3", "-s"], PortBindings={"5201/tcp": [{"HostPort": "5201"}]}, **TOOLS)
+    server = publishing(api, ["/usr/bin/iperf3", "-s"], [5201], **TOOLS)
     api.call("POST", f"/containers/{server}/start")
     settings = api.call("GET", f"/containers/{server}/json")["NetworkSettings"]["Networks"]["bridge"]
     client = define(api, ["/bin/sleep", "1000"], **TOOLS)
