@@ -64,6 +64,8 @@ ALLOWED = [
     Allowed("both", r" v1\.35 /system/df ", r"^type at /Containers/\d+:", "the file's containers are lists of containers"),
     Allowed("both", r" /system/df ", r"^unknown at /BuilderSize:", "sent up to 1.41, never specified; old clients read it"),
     Allowed("both", r" v1\.35 /networks", r"^type at (/\d+)?/IPAM/Config/\d+/AuxiliaryAddresses:", "the file of 1.35 calls the map a string"),
+    Allowed("gantry", r" /images/\{name\}/json 200$", r"^unknown at /Container(Config)?:",
+            "docker-compose 1 asks in the newest version and needs what went with 1.45"),
     Allowed("both", r" /networks/create 409$", r"^status ", "a name that is taken is a conflict, as it is for containers"),
     Allowed("both", r" /networks/create 503$", r"^status ", "no swarm"),
     Allowed("both", r" /networks/\{id\}(/disconnect)? 400$", r"^status ", "the client's mistake; the file knows of none"),

@@ -69,7 +69,7 @@ def test_a_stack(engine, compose):
     assert visit(engine, where="outside", address=engine.address)["visitors"] == "2"
     if compose.version == "v2":
         assert ask(engine, "/greeting.txt") == "hello from a config\n"
-    assert mine(engine, compose) == sorted(f"{compose.project}_{name}" for name in ("back", "front", "data"))
+    assert sorted(mine(engine, compose)) == [f"{compose.project}_{name}" for name in ("back", "data", "front")]
     listed = compose.out("ps")
     assert all(service in listed for service in ("web", "app", "cache"))
 

@@ -26,11 +26,11 @@ const NOT_NONE: &str =
 impl Engine {
     /// Puts a container on a network; it runs to its end also when the client goes away.
     pub async fn network_connect(&self, text: &str, request: NetworkConnectRequest) -> Result<()> {
-        let network = self.networks.find(text)?;
         if request.container.is_empty() {
             return Err(Error::invalid("invalid name or ID supplied: \"\""));
         }
         let container = self.find(&request.container)?;
+        let network = self.networks.find(text)?;
         let settings = endpoints::asked(request.endpoint_config.unwrap_or_default());
         self.detached(move |engine| async move {
             let _verb = container.verbs.lock().await;

@@ -54,13 +54,13 @@ impl Serialize for Summary<'_> {
     }
 }
 
-/// One image.
-pub(crate) fn inspect(version: ApiVersion, inspect: &ImageInspect) -> Shaped<'_, ImageInspect> {
+/// One image; `committed_from` shows also in later versions what went with 1.45.
+pub(crate) fn inspect(version: ApiVersion, inspect: &ImageInspect, committed_from: bool) -> Shaped<'_, ImageInspect> {
     edited(inspect, |json| {
         if version < ApiVersion::v1(48) {
             remove(json, &["Descriptor", "Manifests"]);
         }
-        if version >= ApiVersion::v1(45) {
+        if version >= ApiVersion::v1(45) && !committed_from {
             remove(json, &["Container", "ContainerConfig"]);
         } else {
             // What the image was committed from, and blank when it was not.
@@ -124,7 +124,7 @@ mod tests {
     fn json(version: u32) -> Value {
         let config = ContainerConfig { cmd: Some(vec!["sh".into()]), ..ContainerConfig::default() };
         let inspect = ImageInspect { size: 7, config: Some(config), ..ImageInspect::default() };
-        serde_json::to_value(super::inspect(ApiVersion::v1(version), &inspect)).unwrap()
+        serde_json::to_value(super::inspect(ApiVersion::v1(version), &inspect, false)).unwrap()
     }
 
     #[test]
