@@ -166,14 +166,15 @@ def test_links_where_members_do_not_talk(own_engine):
         ["cat", "/proc/sys/net/bridge/bridge-nf-call-iptables"], check=False).stdout.strip() == "1"
     if filtered:
         assert not reaches(friend, there.ip, 81) and not reaches(stranger, there.ip, 80)
-    if not engine.is_reference:
-        engine.kill()
-        engine.start()
-        assert reaches(friend, "there", 80) and not reaches(stranger, there.ip, 80)
+    if engine.is_reference:
+        return  # Its rules go with the target's first end, and do not come back.
+    engine.kill()
+    engine.start()
+    assert reaches(friend, "there", 80) and not reaches(stranger, there.ip, 80)
     before = there.ip
     there.stop(t=0)
     engine.start_container(network="bridge")
     there.start()
     wait_until(lambda: there.exec("netstat -ltn | grep -c ':8[01] '")[1].strip() == "2")
-    assert there.ip != before or engine.is_reference
+    assert there.ip != before
     wait_until(lambda: reaches(friend, "there", 80))
