@@ -28,10 +28,6 @@ class Compose:
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(engine.dir), "DOCKER_HOST": engine.host,
                             "DOCKER_CONFIG": str(engine.dir / "docker-config"), "LANG": "C.UTF-8",
                             "COMPOSE_HTTP_TIMEOUT": "120"}
-        if version == "v1":
-            # It takes the newest version there is, and since 1.45 images do not say any more what it reads when it
-            # makes a container anew.
-            self.environment["COMPOSE_API_VERSION"] = "1.41"
 
     def __call__(self, *words, check=True, timeout=180):
         """Run it to the end; the result has returncode, stdout and stderr."""
