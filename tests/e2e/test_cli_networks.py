@@ -50,7 +50,7 @@ def test_mistakes(docker, engine):
         (("network", "create", "bridge"), "operation is not permitted on predefined bridge network"),
         (("network", "rm", "host"), "host is a pre-defined network and cannot be removed"),
         (("network", "rm", "cli-nothing"), "cli-nothing"),
-        (("network", "connect", "cli-nothing", "x"), "cli-nothing not found"),
+        (("network", "connect", "cli-nothing", "x"), "No such container: x"),
         (("run", "--network", "cli-nothing", IMAGE, "true"), "network cli-nothing not found"),
         (("run", "--network", "bridge", "--ip", "172.17.0.9", IMAGE, "true"), "user specified IP address is supported on user defined networks only"),
     ):
