@@ -248,6 +248,9 @@ fn readopt_volumes(engine: &Engine, container: &Container) {
 
 /// Makes an end known that happened meanwhile, or resumes a restart that was pending.
 async fn resume(engine: &Arc<Engine>, container: &Arc<Container>, exit: Option<Exit>) {
+    if let Some(run) = run_file(engine, container) {
+        engine.leave_plugins_of(run.attached).await;
+    }
     if let Some(exit) = exit {
         {
             let mut record = container.write();

@@ -108,6 +108,10 @@ impl Network {
         if matches!(self.spec.driver, Driver::Ipvlan(_)) {
             return None;
         }
+        // Its driver may have one.
+        if matches!(self.spec.driver, Driver::Remote { .. }) {
+            return wanted;
+        }
         wanted.or_else(|| v4.map(|(ip, _)| MacAddr::from_ipv4(ip))).or_else(|| v6.map(|(ip, _)| MacAddr::from_ipv6(ip)))
     }
 
@@ -116,6 +120,7 @@ impl Network {
             Driver::Bridge(options) => options.mtu,
             Driver::Macvlan(options) => options.mtu,
             Driver::Ipvlan(options) => options.mtu,
+            Driver::Remote { .. } => 0,
         }
     }
 }

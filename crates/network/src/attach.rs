@@ -2,7 +2,7 @@
 
 use crate::books::Made;
 use crate::manager::lock;
-use crate::{Driver, Endpoint, Error, MacAddr, Manager, Result, parent};
+use crate::{Driver, Endpoint, Error, MacAddr, Manager, Result, default_bridge, parent};
 use gantry_linux::netlink::container::{self, Layout};
 use gantry_linux::netlink::route::{self, BridgePort, Ipvlan, Macvlan, VethPair};
 use gantry_linux::netlink::{Batch, Protocol, Socket, namespace};
@@ -10,6 +10,17 @@ use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 
 impl Manager {
+    /// Takes an interface that somebody else has made, `source`, into a network namespace under another name.
+    pub fn take_in(&self, source: &str, netns: BorrowedFd<'_>, ifname: &str) -> Result<()> {
+        let mut socket = lock(&self.shared.links);
+        let Some(link) = default_bridge::link(&mut socket, source)? else {
+            return Err(Error::Config(format!("there is no interface {source}")));
+        };
+        let mut batch = Batch::new();
+        route::move_link(&mut batch, link.index, netns, ifname);
+        socket.transact(&mut batch).map_err(|e| Error::kernel(format!("move interface {source}"))(e.into()))
+    }
+
     /// Makes the interface in the container's network namespace, under the name `ifname`. The container's own
     /// process then configures it as [`layout`](crate::layout) says, or [`configure`](Self::configure) does.
     ///
@@ -34,7 +45,7 @@ impl Manager {
                 let mode = options.mode;
                 Macvlan { name: ifname, parent: *parent, mode, mac, mtu: endpoint.mtu, netns }.add(&mut batch);
             }
-            (Made::Stacked { .. }, Driver::Bridge(_)) => return Err(Error::UnknownNetwork(endpoint.network)),
+            (Made::Stacked { .. } | Made::Elsewhere, _) => return Err(Error::UnknownNetwork(endpoint.network)),
         }
         let outcome = lock(&self.shared.links).transact(&mut batch);
         outcome.map_err(|e| match (&driver, e.errno()) {

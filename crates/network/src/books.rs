@@ -43,6 +43,8 @@ pub(crate) enum Made {
         /// The parent's index.
         parent: u32,
     },
+    /// Nothing that is known here.
+    Elsewhere,
 }
 
 /// The ports of a container.
@@ -62,7 +64,7 @@ impl Network {
     pub(crate) fn bridge(&self) -> Option<&Bridge> {
         match &self.made {
             Made::Bridge(bridge) => Some(bridge),
-            Made::Stacked { .. } => None,
+            Made::Stacked { .. } | Made::Elsewhere => None,
         }
     }
 

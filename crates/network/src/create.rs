@@ -84,6 +84,7 @@ impl Shared {
                 let parent = parent::ensure(&mut socket, &options.parent, &alias, host, "an ipvlan network")?;
                 parent::probe_ipvlan(&mut socket, parent).map(|()| Made::Stacked { parent })
             }
+            Driver::Remote { .. } => Ok(Made::Elsewhere),
         }
     }
 
@@ -132,6 +133,7 @@ fn name_link(driver: &mut Driver, id: &Id) {
         Driver::Bridge(options) => (&mut options.ifname, "br"),
         Driver::Macvlan(options) => (&mut options.parent, "dm"),
         Driver::Ipvlan(options) => (&mut options.parent, "di"),
+        Driver::Remote { .. } => return,
     };
     if name.is_empty() {
         *name = format!("{prefix}-{short}");
@@ -170,7 +172,7 @@ fn leads_out(driver: &Driver, internal: bool, subnet: Net) -> bool {
             let mode = if subnet.is_ipv4() { options.gateway_mode_v4 } else { options.gateway_mode_v6 };
             mode != GatewayMode::Isolated
         }
-        Driver::Macvlan(_) | Driver::Ipvlan(_) => !internal,
+        Driver::Macvlan(_) | Driver::Ipvlan(_) | Driver::Remote { .. } => !internal,
     }
 }
 

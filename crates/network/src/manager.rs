@@ -138,6 +138,7 @@ impl Shared {
             Driver::Bridge(options) => options.ifname.as_str(),
             Driver::Macvlan(options) => options.parent.as_str(),
             Driver::Ipvlan(options) => options.parent.as_str(),
+            Driver::Remote { .. } => return Host::look_for(&mut lock(&self.links), &[]),
         };
         let parent = crate::parent::vlan(name).map(|(parent, _)| parent);
         let names: Vec<_> = [name].into_iter().chain(parent).collect();

@@ -49,6 +49,7 @@ impl Shared {
             Driver::Bridge(options) => &options.ifname,
             Driver::Macvlan(options) => &options.parent,
             Driver::Ipvlan(options) => &options.parent,
+            Driver::Remote { .. } => return Ok(()),
         };
         let mut socket = lock(&self.links);
         let alias = format!("{}{}", self.config.alias_prefix(), spec.id);

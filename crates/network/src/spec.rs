@@ -52,15 +52,21 @@ pub enum Driver {
     Macvlan(MacvlanOptions),
     /// Interfaces with the hardware address of one of the host's.
     Ipvlan(IpvlanOptions),
+    /// Somebody else's: only its subnets and addresses are kept here.
+    Remote {
+        /// Whose.
+        name: String,
+    },
 }
 
 impl Driver {
     /// Docker's name of it.
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Bridge(_) => "bridge",
             Self::Macvlan(_) => "macvlan",
             Self::Ipvlan(_) => "ipvlan",
+            Self::Remote { name } => name,
         }
     }
 

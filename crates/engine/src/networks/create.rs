@@ -78,6 +78,7 @@ impl Engine {
             config_from,
             ipam: Ipam { config: Some(ipam.config.unwrap_or_default()), ..ipam },
             chosen_pools: Vec::new(),
+            plugin_pools: Vec::new(),
             options: all,
             labels: request.labels.unwrap_or_default(),
             spec: None,

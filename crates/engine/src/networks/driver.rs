@@ -2,9 +2,9 @@
 //!
 //! This is the only place that tells them apart.
 
-use super::members::Member;
+use super::members::{Member, Plugged};
 use super::record::Network;
-use super::{endpoints, ipam};
+use super::{endpoints, ipam, plugged};
 use crate::Engine;
 use crate::container::Record;
 use gantry_api_types::{EndpointSettings, IpamConfig};
@@ -17,13 +17,16 @@ pub(super) fn create(engine: &Engine, mut network: Network) -> Result<Network> {
     if network.config_only {
         return Ok(network);
     }
-    match network.ipam.driver.as_str() {
-        ipam::DEFAULT => {}
-        ipam::NULL => return Err(Error::invalid("ipv4 pool is empty")),
-        other => return Err(no_plugin(other)),
+    let driver = Driver::from_options(&network.driver, &network.options)?;
+    let driver = driver.unwrap_or_else(|| Driver::Remote { name: network.driver.clone() });
+    if let Driver::Remote { name } = &driver {
+        // Before anything is made that would have to be taken back.
+        plugged::driver(engine, name)?;
     }
-    let Some(driver) = Driver::from_options(&network.driver, &network.options)? else {
-        return Err(no_plugin(&network.driver));
+    let pools = match network.ipam.driver.as_str() {
+        ipam::DEFAULT => ipam::pools(&network.ipam, network.ipv4, network.ipv6),
+        ipam::NULL => return Err(Error::invalid("ipv4 pool is empty")),
+        _ => plugged::request_pools(engine, &mut network)?,
     };
     let draft = NetworkDraft {
         id: network.id,
@@ -31,22 +34,34 @@ pub(super) fn create(engine: &Engine, mut network: Network) -> Result<Network> {
         internal: network.internal,
         ipv4: network.ipv4,
         ipv6: network.ipv6,
-        pools: ipam::pools(&network.ipam, network.ipv4, network.ipv6),
+        pools,
         driver,
     };
-    check_pools(&draft)?;
-    let spec = engine.network.create(draft)?;
+    let made = check_pools(&draft).and_then(|()| Ok(engine.network.create(draft)?));
+    let spec = made.inspect_err(|_| plugged::release_pools(engine, &network))?;
     complete(&mut network, &spec);
+    if let Driver::Remote { name } = &spec.driver
+        && let Err(e) = plugged::create(engine, name, &network, &spec)
+    {
+        if let Err(e) = engine.network.remove(&spec.id) {
+            tracing::warn!("network {}: {e}", network.name);
+        }
+        plugged::release_pools(engine, &network);
+        return Err(e);
+    }
     network.spec = Some(spec);
     Ok(network)
 }
 
 /// Removes what is in the kernel; refused while somebody is on it. Blocks.
 pub(super) fn remove(engine: &Engine, network: &Network) -> Result<()> {
-    match &network.spec {
-        Some(spec) => Ok(engine.network.remove(&spec.id)?),
-        None => Ok(()),
+    let Some(spec) = &network.spec else { return Ok(()) };
+    if let Driver::Remote { name } = &spec.driver {
+        plugged::delete(engine, name, network)?;
     }
+    engine.network.remove(&spec.id)?;
+    plugged::release_pools(engine, network);
+    Ok(())
 }
 
 /// Reserves a place for a container; nothing changes in the kernel. Blocks.
@@ -55,13 +70,31 @@ pub(super) fn allocate(
     network: &Network,
     record: &Record,
     settings: &EndpointSettings,
-) -> Result<Endpoint> {
-    Ok(engine.network.allocate(&endpoints::request(engine, network, record, settings)?)?)
+) -> Result<(Endpoint, Option<Plugged>)> {
+    let mut request = endpoints::request(engine, network, record, settings)?;
+    let given = plugged::request_addresses(engine, network, &mut request)?;
+    let endpoint = engine.network.allocate(&request).inspect_err(|_| plugged::give_back(engine, network, &given))?;
+    let Some(Driver::Remote { name }) = network.spec.as_ref().map(|spec| &spec.driver) else {
+        return Ok((endpoint, None));
+    };
+    let mut endpoint = endpoint;
+    let joined = plugged::join(engine, name, record, &mut endpoint);
+    let plugged = joined.inspect_err(|_| {
+        if let Err(e) = engine.network.release(&endpoint) {
+            tracing::warn!("network {}: {e}", network.name);
+        }
+        plugged::give_back(engine, network, &given);
+    })?;
+    Ok((endpoint, Some(plugged)))
 }
 
 /// Makes the interface of a reserved place in a network namespace; after an error nothing of it is there. Blocks.
 pub(super) fn attach(engine: &Engine, member: &Member, netns: BorrowedFd<'_>) -> Result<()> {
-    Ok(engine.network.attach(&member.endpoint, netns, &member.ifname)?)
+    match &member.plugged {
+        Some(plugged) if plugged.source.is_empty() => Ok(()),
+        Some(plugged) => Ok(engine.network.take_in(&plugged.source, netns, &member.ifname)?),
+        None => Ok(engine.network.attach(&member.endpoint, netns, &member.ifname)?),
+    }
 }
 
 /// Removes the interface from a network namespace that goes on living. Blocks.
@@ -71,7 +104,12 @@ pub(super) fn detach(engine: &Engine, member: &Member, netns: BorrowedFd<'_>) ->
 
 /// Gives a place back, with its interface if that is still there. Blocks.
 pub(super) fn release(engine: &Engine, member: &Member) -> Result<()> {
-    Ok(engine.network.release(&member.endpoint)?)
+    let left = if member.plugged.is_some() { plugged::leave(engine, member) } else { Ok(()) };
+    let released = engine.network.release(&member.endpoint);
+    if let Some(network) = engine.networks.get(&member.network) {
+        plugged::give_back(engine, &network, &plugged::addresses(&member.endpoint));
+    }
+    left.and(released.map_err(Into::into))
 }
 
 /// A bridge has one address of a family.
@@ -105,9 +143,4 @@ fn complete(network: &mut Network, spec: &NetworkSpec) {
         all.extend(asked);
     }
     network.ipam.config = Some(all);
-}
-
-/// Docker's words for a driver that is not there.
-fn no_plugin(name: &str) -> Error {
-    Error::not_found(format!("plugin {name:?} not found"))
 }

@@ -83,7 +83,7 @@ impl Engine {
             }
         };
         let settings_of_interface = endpoints::interface_settings(settings, &ifname)?;
-        let endpoint = driver::allocate(self, network, record, settings)?;
+        let (endpoint, plugged) = driver::allocate(self, network, record, settings)?;
         Ok(Member {
             network: network.id,
             name: network.name.clone(),
@@ -93,6 +93,7 @@ impl Engine {
             ifname,
             settings: settings_of_interface,
             endpoint,
+            plugged,
         })
     }
 
@@ -159,6 +160,16 @@ impl Engine {
         }
         let engine = self.arc();
         drop(tokio::task::spawn_blocking(move || engine.leave_networks(&attached)).await);
+    }
+
+    /// Of a run that ended while no daemon was there: the network room has forgotten it, plugins have not.
+    pub(crate) async fn leave_plugins_of(&self, mut attached: Attached) {
+        attached.published = None;
+        attached.members.retain(|member| {
+            let pools = self.networks.get(&member.network).is_some_and(|network| !network.plugin_pools.is_empty());
+            member.plugged.is_some() || pools
+        });
+        self.leave_networks_of(attached).await;
     }
 
     /// `connect` or `disconnect` of a container and each of its networks.

@@ -1,10 +1,11 @@
 //! The networks that a running container is on.
 
-use gantry_linux::netlink::container::Layout;
+use gantry_linux::netlink::container::{Layout, Route};
 use gantry_model::Id;
 use gantry_network::{Endpoint, Gateways, Published, layout};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
+use std::net::IpAddr;
 
 /// A container's places on networks and its published ports. They are the run's, and kept in its file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -34,6 +35,29 @@ pub(crate) struct Member {
     pub(crate) settings: Vec<(String, String)>,
     /// What the network has given.
     pub(crate) endpoint: Endpoint,
+    /// What a plugin has given besides.
+    #[serde(default)]
+    pub(crate) plugged: Option<Plugged>,
+}
+
+/// A plugin's part of a place on a network.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Plugged {
+    /// The interface on the host that becomes the container's; empty if there is none.
+    pub(crate) source: String,
+    /// Further routes.
+    pub(crate) routes: Vec<StaticRoute>,
+}
+
+/// A route of a plugin's.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StaticRoute {
+    /// Where it goes.
+    pub(crate) destination: IpAddr,
+    /// How much of that counts.
+    pub(crate) prefix_len: u8,
+    /// The next router.
+    pub(crate) gateway: Option<IpAddr>,
 }
 
 impl Attached {
@@ -70,6 +94,15 @@ impl Attached {
         let mut layout = layout(members, self.gateways());
         for (interface, member) in layout.interfaces.iter_mut().zip(&self.members) {
             interface.settings.extend(member.settings.iter().cloned());
+        }
+        for member in &self.members {
+            let routes = member.plugged.iter().flat_map(|plugged| &plugged.routes);
+            layout.routes.extend(routes.map(|route| Route {
+                interface: member.ifname.clone(),
+                destination: route.destination,
+                prefix_len: route.prefix_len,
+                gateway: route.gateway,
+            }));
         }
         layout
     }
@@ -113,6 +146,7 @@ mod tests {
                 gatewayless: false,
                 ignore_routers: true,
             },
+            plugged: None,
         }
     }
 

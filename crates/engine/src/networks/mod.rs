@@ -8,6 +8,7 @@ pub(crate) mod endpoints;
 mod ipam;
 pub(crate) mod join;
 pub(crate) mod members;
+mod plugged;
 pub(crate) mod record;
 pub(crate) mod registry;
 mod remove;

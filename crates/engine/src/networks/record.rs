@@ -3,10 +3,11 @@
 use crate::plan::network::Predefined;
 use gantry_api_types::Ipam;
 use gantry_model::{Id, Timestamp};
-use gantry_network::NetworkSpec;
+use gantry_network::{Net, NetworkSpec};
 use gantry_state_db::Table;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// Networks: the predefined ones by name, for their ids alone are kept, the others by id.
 pub(crate) const NETWORKS: Table<Network> = Table::new("networks");
@@ -48,6 +49,9 @@ pub(crate) struct Network {
     /// Families (4, 6) whose pools the client left to us, so that it cannot ask for addresses in them.
     #[serde(default)]
     pub(crate) chosen_pools: Vec<u8>,
+    /// Pools that a plugin has given.
+    #[serde(default)]
+    pub(crate) plugin_pools: Vec<PluginPool>,
     /// Driver options.
     #[serde(default)]
     pub(crate) options: BTreeMap<String, String>,
@@ -57,6 +61,17 @@ pub(crate) struct Network {
     /// What the network room has made of it.
     #[serde(default)]
     pub(crate) spec: Option<NetworkSpec>,
+}
+
+/// A pool of an IPAM plugin.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PluginPool {
+    /// By which the plugin knows it.
+    pub(crate) id: String,
+    /// The subnet.
+    pub(crate) subnet: Net,
+    /// The address that was asked for the gateway.
+    pub(crate) gateway: Option<IpAddr>,
 }
 
 const fn yes() -> bool {
@@ -79,6 +94,7 @@ impl Network {
             config_from: String::new(),
             ipam: Ipam { driver: "default".to_owned(), options: None, config: Some(Vec::new()) },
             chosen_pools: Vec::new(),
+            plugin_pools: Vec::new(),
             options: BTreeMap::new(),
             labels: BTreeMap::new(),
             spec: None,

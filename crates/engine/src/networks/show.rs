@@ -70,7 +70,7 @@ impl Engine {
         let config = &self.config.network;
         let name = match &bridge.driver {
             Driver::Bridge(options) => options.ifname.clone(),
-            Driver::Macvlan(_) | Driver::Ipvlan(_) => String::new(),
+            Driver::Macvlan(_) | Driver::Ipvlan(_) | Driver::Remote { .. } => String::new(),
         };
         let pairs = [
             ("com.docker.network.bridge.default_bridge", "true".to_owned()),

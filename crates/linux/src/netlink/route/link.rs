@@ -51,6 +51,13 @@ pub fn delete_link(batch: &mut Batch, name: &str) {
     });
 }
 
+/// Moves a link into a network namespace, where it has another name.
+pub fn move_link(batch: &mut Batch, index: u32, netns: BorrowedFd<'_>, name: &str) {
+    batch.message(RTM_NEWLINK, ACK, &ifinfo(index, 0, 0), |a| {
+        a.text(IFLA_IFNAME, name).u32(IFLA_NET_NS_FD, netns.as_raw_fd() as u32);
+    });
+}
+
 /// Puts a link into a group.
 pub fn set_group(batch: &mut Batch, name: &str, group: u32) {
     batch.message(RTM_NEWLINK, ACK, &ifinfo(0, 0, 0), |a| {
