@@ -57,6 +57,8 @@ pub struct Config {
     pub seccomp_profile: Option<String>,
     /// `--userns-remap`: what the ids of containers are on the host; `None` leaves them as they are.
     pub remap: Option<IdMaps>,
+    /// `--selinux-enabled`.
+    pub selinux: bool,
     /// `--add-runtime`: other OCI runtimes by name.
     pub runtimes: BTreeMap<String, Runtime>,
     /// `--default-runtime`: one of them, or the built-in one, which clients know as `runc`.

@@ -5,6 +5,7 @@ use crate::container::{Container, Dirs, Record, Registry};
 use crate::events::Events;
 use crate::images::Places;
 use crate::log_watch::LogWatch;
+use crate::modules::Modules;
 use crate::networks::Networks;
 use crate::remap::Remap;
 use crate::transfer::Transfers;
@@ -15,6 +16,8 @@ use gantry_model::{Id, Result};
 use gantry_network::BridgeChoice;
 use gantry_runtime::cgroup::CgroupRoot;
 use gantry_state_db::{Db, Table};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, OnceLock, RwLock};
 
 /// Table of container records.
@@ -43,6 +46,8 @@ pub struct Engine {
     pub(crate) execs: exec::Execs,
     pub(crate) events: Events,
     pub(crate) log_watch: LogWatch,
+    /// Linux security modules.
+    pub(crate) modules: Modules,
     /// Set if containers have user namespaces.
     pub(crate) remap: Option<Remap>,
     pub(crate) reloadable: RwLock<Reloadable>,
@@ -70,6 +75,7 @@ impl Engine {
         {
             make_private_dir(&dir).context(dir.display())?;
         }
+        let modules = Modules::detect(config.selinux)?;
         let remap = config.remap.as_ref().map(|ids| Remap::open(&config, ids)).transpose()?;
         let db = Db::open(&config.data_root.join(STATE))?;
         let images = ImageStore::open(&config.data_root, db.clone())?;
@@ -78,6 +84,11 @@ impl Engine {
         let places = Places::open(&db)?;
         let volumes = gantry_volumes::Volumes::open(&config.data_root, db.clone())?;
         let plugins = gantry_plugins::Plugins::new(config.plugins.clone());
+        if remap.is_some() {
+            // A set-user-id program of a container's root has, on the disk, the host's root as its owner.
+            fs::set_permissions(config.data_root.join("volumes"), fs::Permissions::from_mode(0o700))
+                .context("closing the volumes to other users")?;
+        }
         let networks = Networks::open(&db, config.network.bridge != BridgeChoice::Disabled)?;
         let network = networks.default_bridge();
         let network = Arc::new(gantry_network::Manager::open(config.network.clone(), network, &networks.specs())?);
@@ -103,6 +114,7 @@ impl Engine {
             execs: exec::Execs::default(),
             events: Events::new(),
             log_watch: LogWatch::default(),
+            modules,
             remap,
             reloadable: RwLock::new(reloadable),
             id,

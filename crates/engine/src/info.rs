@@ -131,7 +131,10 @@ impl Engine {
             Some("unconfined") => "unconfined",
             Some(_) => "custom",
         };
-        let mut options = vec![format!("name=seccomp,profile={seccomp}")];
+        let (apparmor, selinux) = self.modules.names();
+        let mut options: Vec<String> = apparmor.map(str::to_owned).into_iter().collect();
+        options.push(format!("name=seccomp,profile={seccomp}"));
+        options.extend(selinux.map(str::to_owned));
         if self.remap.is_some() {
             options.push("name=userns".to_owned());
         }

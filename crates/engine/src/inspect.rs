@@ -2,7 +2,7 @@
 
 use crate::Engine;
 use crate::container::{Dirs, Record, State};
-use crate::{links, network_view};
+use crate::{links, modules, network_view};
 use gantry_api_types::{ContainerInspect, ContainerState, DriverData, HostConfig, NetworkSettings};
 use gantry_model::{ContainerStatus, Error, Result};
 use std::path::Path;
@@ -50,6 +50,9 @@ impl Engine {
             restart_count: record.state.restart_count.into(),
             driver: STORAGE_DRIVER.to_owned(),
             platform: record.platform.clone(),
+            mount_label: record.labels.mount.clone(),
+            process_label: record.labels.process.clone(),
+            app_armor_profile: modules::shown_profile(self, &record.host_config),
             exec_ids: (!execs.is_empty()).then_some(execs),
             host_config: HostConfig { links: links::shown(self, record), ..record.host_config.clone() },
             graph_driver: graph_driver(record, &dirs),

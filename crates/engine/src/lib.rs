@@ -93,6 +93,7 @@ mod links;
 mod list;
 mod log_driver;
 mod log_watch;
+mod modules;
 mod mounted_images;
 mod name_service;
 mod network_view;

@@ -106,6 +106,7 @@ pub(crate) fn build(
         default_ipc_mode: settings.default_ipc_mode.clone().unwrap_or_else(|| "private".to_owned()),
         default_cgroupns_mode: settings.default_cgroupns_mode.clone(),
         seccomp_profile: seccomp_profile(settings)?,
+        selinux: settings.selinux_enabled,
         runtimes: runtimes(settings)?,
         default_runtime: default_runtime(settings)?,
         remap: remap::of_setting(settings.userns_remap.as_deref().unwrap_or_default())?,

@@ -42,6 +42,7 @@ pub(crate) struct Settings {
     pub no_new_privileges: bool,
     pub seccomp_profile: Option<String>,
     pub userns_remap: Option<String>,
+    pub selinux_enabled: bool,
     pub runtimes: BTreeMap<String, Runtime>,
     pub default_runtime: Option<String>,
     storage_driver: Option<String>,

@@ -1,6 +1,7 @@
 //! A further process in a running container.
 
 use crate::cgroup::{Cgroup, CgroupRoot};
+use crate::child::label::Labels;
 use crate::child::procfs::Procfs;
 use crate::child::{Never, Task, privileges, remapped, report, setup, tail};
 use crate::container::{Child, StdioFds, enter_pid_namespace_of, leave_pid_namespace, spawn};
@@ -40,8 +41,13 @@ pub fn exec(
 fn start(task: &mut Task<'_>, init: BorrowedFd<'_>, cgroup: &Cgroup, born_in_v2: bool) -> Result<Never> {
     setup::detach_from_parent()?;
     cgroup.join(born_in_v2)?;
-    if let Some(score) = task.plan.oom_score_adj {
-        Procfs::new()?.oom_score_adj(score)?;
+    let mut labels = Labels::default();
+    if task.plan.oom_score_adj.is_some() || Labels::needed(task.process) {
+        let procfs = Procfs::new()?;
+        if let Some(score) = task.plan.oom_score_adj {
+            procfs.oom_score_adj(score)?;
+        }
+        labels = Labels::of(task.process, &procfs)?;
     }
     let mut namespaces =
         libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
@@ -57,5 +63,5 @@ fn start(task: &mut Task<'_>, init: BorrowedFd<'_>, cgroup: &Cgroup, born_in_v2:
     setup::session_keyring(&task.plan.id)?;
     let root = setup::root_directory()?;
     let slave = tail::open_terminal(task, &root)?;
-    tail::run(task, &root, slave, false)
+    tail::run(task, &root, slave, &labels, false)
 }

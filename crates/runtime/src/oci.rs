@@ -59,7 +59,8 @@ pub fn mount_root(plan: &Plan) -> Result<()> {
             |path: &Path| openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         tree::set_propagation(directory(Path::new("/"))?.as_fd(), Propagation::RSlave)?;
         let rootfs = &plan.rootfs;
-        let root = overlay::mount(&rootfs.lower, Some((&rootfs.upper, &rootfs.work)))?;
+        let root =
+            overlay::mount_labelled(&rootfs.lower, Some((&rootfs.upper, &rootfs.work)), plan.mount_label.as_deref())?;
         tree::attach(root.as_fd(), directory(&rootfs.target)?.as_fd())
     };
     mount().or_fail(Stage::Mount, || "mount the root file system")

@@ -46,6 +46,8 @@ pub struct Plan {
     pub rootfs: Rootfs,
     /// Mounts in the order in which they are made.
     pub mounts: Vec<Mount>,
+    /// SELinux label of the files of new file systems.
+    pub mount_label: Option<String>,
     /// Device nodes made in `/dev` besides the default ones.
     pub devices: Vec<Device>,
     /// Hidden by `/dev/null` (files) or an empty read-only tmpfs (directories).
@@ -108,6 +110,10 @@ pub struct ProcessSpec {
     pub tty: bool,
     /// Initial (rows, columns) of the terminal; (0, 0) is the kernel's default.
     pub console_size: (u16, u16),
+    /// AppArmor profile; `None` leaves it to the kernel.
+    pub apparmor: Option<String>,
+    /// SELinux label of the process.
+    pub selinux: Option<String>,
 }
 
 /// Capability bit sets, bit `n` is capability number `n`.

@@ -167,7 +167,7 @@ fn is_running(origin: &Origin) -> bool {
 
 fn origin(wanted: &Wanted<'_>) -> io::Result<OwnedFd> {
     let shifted =
-        |lower: &[PathBuf], writable, shift: Shift<'_>| shifted::mount(lower, writable, wanted.place, shift.user);
+        |lower: &[PathBuf], writable, shift: Shift<'_>| shifted::mount(lower, writable, None, wanted.place, shift.user);
     match (&wanted.origin, wanted.shift) {
         (Origin::Running { pid, start_time, keeper }, _) => running(*pid, *start_time, *keeper),
         (Origin::Layers(layers), Some(shift)) => shifted(layers, None, shift),

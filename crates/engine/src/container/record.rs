@@ -1,6 +1,7 @@
 //! What the engine knows of a container and keeps on disk.
 
 use crate::links::Link;
+use crate::modules::Labels;
 use crate::networks::members::Attached;
 use gantry_api_types::{ContainerConfig, EndpointSettings, Health, HostConfig, MountPoint};
 use gantry_model::{ContainerStatus, Id, Timestamp};
@@ -43,6 +44,9 @@ pub struct Record {
     /// Names for other containers; `host_config.links` is empty instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
+    /// What SELinux keeps it apart by.
+    #[serde(default)]
+    pub(crate) labels: Labels,
     /// The state.
     pub state: State,
     /// Its places on networks while it lives. Not kept here: its run's file has them.

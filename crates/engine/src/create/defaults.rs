@@ -32,6 +32,11 @@ pub(super) fn host(engine: &Engine, host: &mut HostConfig) -> Result<()> {
         host.shm_size = i64::try_from(config.shm_size).unwrap_or(64 << 20);
     }
     host.oom_kill_disable.get_or_insert(false);
+    // A process that sees the host's others cannot be kept from them by a label; what the client says comes first.
+    let sees_host = host.privileged || host.ipc_mode == "host" || host.pid_mode == "host";
+    if sees_host && !host.security_opt.iter().flatten().any(|option| option.starts_with("label=")) {
+        host.security_opt.get_or_insert_default().push("label=disable".to_owned());
+    }
     if host.privileged {
         return Ok(());
     }

@@ -116,6 +116,7 @@ impl Engine {
         limits::check(&mut host, &self.cgroups.support(), limits::Purpose::Create, &mut warnings)?;
         defaults::host(self, &mut host)?;
         defaults::config(&mut config, &host, id);
+        let labels = self.modules.labels(&host)?;
         let links = links::resolve(self, &host)?;
         host.links = None;
         let networks = defaults::networks(self, &host, &config, networking_config)?;
@@ -141,6 +142,7 @@ impl Engine {
             layers,
             networks,
             links,
+            labels,
             state: State::created(),
             attached: Attached::default(),
         };

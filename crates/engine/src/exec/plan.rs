@@ -2,6 +2,7 @@
 
 use crate::Engine;
 use crate::container::Record;
+use crate::modules;
 use crate::plan::{caps, env, rlimits};
 use gantry_api_types::ExecCreateRequest;
 use gantry_model::{Error, Result};
@@ -40,6 +41,8 @@ pub(super) fn process(
         // As runc: all capabilities, and still the container's filter. Of an unconfined one there is none.
         seccomp: !crate::plan::seccomp::of_container(engine, host)?.is_empty(),
         tty: request.tty,
+        apparmor: modules::profile(engine, host, request.privileged || host.privileged)?,
+        selinux: Some(record.labels.process.clone()).filter(|label| !label.is_empty()),
         console_size: console_size.map_or((0, 0), |[height, width]| (clamp(height), clamp(width))),
     })
 }

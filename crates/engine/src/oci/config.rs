@@ -27,6 +27,9 @@ pub(super) fn of_plan(engine: &Engine, host: &HostConfig, plan: &Plan, user: &Us
     if let Some(seccomp) = plan::seccomp::oci(engine, host)? {
         linux["seccomp"] = seccomp;
     }
+    if let Some(label) = &plan.mount_label {
+        linux["mountLabel"] = label.as_str().into();
+    }
     let mut config = json!({
         "ociVersion": "1.0.2",
         "process": process::of_spec(&plan.process, user, plan.oom_score_adj),

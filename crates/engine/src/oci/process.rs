@@ -58,6 +58,11 @@ pub(super) fn of_spec(spec: &ProcessSpec, user: &User, oom_score_adj: Option<i32
     if (rows, columns) != (0, 0) {
         process["consoleSize"] = json!({ "height": rows, "width": columns });
     }
+    for (key, value) in [("apparmorProfile", &spec.apparmor), ("selinuxLabel", &spec.selinux)] {
+        if let Some(value) = value {
+            process[key] = value.as_str().into();
+        }
+    }
     if let Some(score) = oom_score_adj {
         process["oomScoreAdj"] = score.into();
     }

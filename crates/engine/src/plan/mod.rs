@@ -20,7 +20,7 @@ pub(crate) mod tmpfs;
 
 use crate::Engine;
 use crate::container::Record;
-use crate::oci;
+use crate::{modules, oci};
 use gantry_model::Result;
 use gantry_runtime::spec::{Cgroup, Namespace, PLAN_VERSION, Plan, Rootfs, Stdio};
 use std::path::PathBuf;
@@ -84,6 +84,7 @@ pub(crate) fn build(engine: &Engine, record: &Record, volumes: &mounts::Volumes)
         stdio: Stdio { open_stdin: config.open_stdin, stdin_once: config.stdin_once },
         log: logs::of_container(record, &dirs)?,
         shm_size: u64::try_from(host.shm_size).unwrap_or(0),
+        mount_label: Some(record.labels.mount.clone()).filter(|label| !label.is_empty()),
         oci: oci::of_container(engine, record)?,
         user_namespace,
         namespaces,
@@ -103,8 +104,10 @@ pub(crate) fn host_warnings(engine: &Engine, record: &Record) -> Result<Vec<Stri
             host.oom_score_adj
         ));
     }
-    if let Some(profile) = security::parse(host)?.apparmor {
-        warnings.push(format!("AppArmor is not supported by this engine. Profile {profile:?} ignored."));
+    if let Some(profile) = security::parse(host)?.apparmor.filter(|profile| profile != "unconfined")
+        && modules::profile(engine, host, host.privileged)?.is_none()
+    {
+        warnings.push(format!("AppArmor is not supported by this host. Profile {profile:?} ignored."));
     }
     Ok(warnings)
 }

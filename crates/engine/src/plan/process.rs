@@ -3,6 +3,7 @@
 use super::{caps, env, rlimits};
 use crate::Engine;
 use crate::container::Record;
+use crate::modules;
 use gantry_model::{Error, Result};
 use gantry_runtime::capabilities::{available, from_name};
 use gantry_runtime::spec::ProcessSpec;
@@ -26,6 +27,8 @@ pub(crate) fn of_container(engine: &Engine, record: &Record, hostname: &str, sec
         seccomp,
         tty: config.tty,
         console_size: console_size(host.console_size),
+        apparmor: modules::profile(engine, host, host.privileged)?,
+        selinux: Some(record.labels.process.clone()).filter(|label| !label.is_empty()),
     })
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn parse(host: &HostConfig) -> Result<Security> {
     for option in host.security_opt.iter().flatten() {
         match option.as_str() {
             "no-new-privileges" => security.no_new_privileges = Some(true),
-            // SELinux labels are off in any case.
+            // An old word for no labels.
             "disable" => {}
             _ => one(&mut security, option)?,
         }
@@ -49,7 +49,7 @@ fn one(security: &mut Security, option: &str) -> Result<()> {
     let invalid = || Error::invalid(format!("invalid --security-opt 2: {option:?}"));
     match key {
         "label" => {}
-        "apparmor" => security.apparmor = Some(value.to_owned()).filter(|v| v != "unconfined"),
+        "apparmor" => security.apparmor = Some(value.to_owned()),
         "seccomp" => {
             security.seccomp = match value {
                 "unconfined" => Seccomp::Unconfined,
@@ -67,6 +67,17 @@ fn one(security: &mut Security, option: &str) -> Result<()> {
         _ => return Err(invalid()),
     }
     Ok(())
+}
+
+/// The words of `label=…`.
+pub(crate) fn labels(host: &HostConfig) -> Vec<&str> {
+    let options = host.security_opt.iter().flatten().map(String::as_str);
+    options
+        .filter_map(|option| match option {
+            "disable" => Some(option),
+            _ => option.strip_prefix("label=").or_else(|| option.strip_prefix("label:")),
+        })
+        .collect()
 }
 
 /// Paths hidden from unprivileged containers: the list of Docker 28.

@@ -100,7 +100,7 @@ pub(crate) static OPTIONS: &[Opt] = &[
     opt("storage-opt", None, "storage-opts", List, Unserved, ""),
     opt("cpu-rt-period", None, "cpu-rt-period", Int, Unserved, ""),
     opt("cpu-rt-runtime", None, "cpu-rt-runtime", Int, Unserved, ""),
-    opt("selinux-enabled", None, "selinux-enabled", Bool, Unserved, ""),
+    opt("selinux-enabled", None, "selinux-enabled", Bool, Used, "Label containers for SELinux, where the kernel has it"),
     opt("rootless", None, "rootless", Bool, Unserved, ""),
     opt("authorization-plugin", None, "authorization-plugins", List, Protective, ""),
     opt("userns-remap", None, "userns-remap", Text, Used, "User whose subordinate ids containers get: default, user, or user:group"),

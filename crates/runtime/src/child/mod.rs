@@ -1,5 +1,6 @@
 //! What the cloned child does until it becomes the program.
 
+pub(crate) mod label;
 pub(crate) mod lookup;
 pub(crate) mod network;
 pub(crate) mod privileges;

@@ -1,5 +1,6 @@
 //! The init process of a container, from its clone to the common tail.
 
+use super::label::Labels;
 use super::procfs::Procfs;
 use super::{Never, Task, network, tail, terminal};
 use crate::cgroup::Cgroup;
@@ -94,8 +95,9 @@ pub(super) fn finish(task: &mut Task<'_>, assembled: Assembled) -> Result<Never>
     for (name, value) in &task.plan.sysctls {
         procfs.sysctl(name, value)?;
     }
+    let labels = Labels::of(task.process, &procfs)?;
     drop(procfs);
-    tail::run(task, &root, slave, task.plan.init)
+    tail::run(task, &root, slave, &labels, task.plan.init)
 }
 
 /// No signal state of the parent's, and no life without it before the program runs.
@@ -144,10 +146,11 @@ pub(super) fn names(plan: &Plan) -> Result<()> {
 fn root_filesystem(plan: &Plan, user: Option<BorrowedFd<'_>>) -> Result<Root> {
     let rootfs = &plan.rootfs;
     let mount = || -> io::Result<OwnedFd> {
+        let label = plan.mount_label.as_deref();
         let writable = Some((rootfs.upper.as_path(), rootfs.work.as_path()));
         let overlay = match user {
-            Some(user) => shifted::mount(&rootfs.lower, writable, &rootfs.target, user)?,
-            None => overlay::mount(&rootfs.lower, writable)?,
+            Some(user) => shifted::mount(&rootfs.lower, writable, label, &rootfs.target, user)?,
+            None => overlay::mount_labelled(&rootfs.lower, writable, label)?,
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let target = openat(CWD, &rootfs.target, flags, Mode::empty())?;

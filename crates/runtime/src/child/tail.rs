@@ -1,5 +1,6 @@
 //! The end of every child, init or exec: stdio, terminal, user, privileges, program.
 
+use super::label::Labels;
 use super::{Never, Task, lookup, privileges, terminal, user};
 use crate::failure::{Failure, OrFail, Result, Stage};
 use crate::init;
@@ -12,7 +13,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Becomes the program. The process is in its namespaces and `root` is its `/`.
-pub(crate) fn run(task: &mut Task<'_>, root: &Root, slave: Option<OwnedFd>, with_init: bool) -> Result<Never> {
+pub(crate) fn run(
+    task: &mut Task<'_>,
+    root: &Root,
+    slave: Option<OwnedFd>,
+    labels: &Labels,
+    with_init: bool,
+) -> Result<Never> {
     let process = task.process;
     let identity = user::resolve(root, &process.user, &process.additional_groups)?;
     connect(task, root, slave, identity.uid)?;
@@ -24,6 +31,7 @@ pub(crate) fn run(task: &mut Task<'_>, root: &Root, slave: Option<OwnedFd>, with
     if !env.iter().any(|e| e.starts_with("HOME=")) {
         env.push(format!("HOME={}", identity.home));
     }
+    labels.apply()?;
     privileges::assume(process, &identity, task.seccomp)?;
     let program = process.args.first().map(String::as_str).unwrap_or_default();
     let path = lookup::find(program, &env)?;

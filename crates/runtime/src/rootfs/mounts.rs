@@ -188,7 +188,15 @@ fn filesystem(root: &Root, mount: &Mount, kind: &str, options: &[String], plan: 
         }
         None => all.extend(options.iter().map(String::as_str)),
     }
+    let label = plan.mount_label.as_deref();
+    let context = label.filter(|_| matches!(kind, "tmpfs" | "devpts")).map(|label| format!("context={label}"));
+    all.extend(context.as_deref());
     let new = tree::new_filesystem(kind, &all)?;
+    if let Some(label) = label.filter(|_| kind == "mqueue") {
+        // It takes no such option.
+        let root = rustix::fs::openat(&new, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::fs::fsetxattr(&root, "security.selinux", label.as_bytes(), rustix::fs::XattrFlags::empty())?;
+    }
     let own_ipc = plan.namespaces.ipc != Namespace::Host;
     if let Some((uid, gid)) = ids.filter(|_| kind == "mqueue" && own_ipc).and_then(IdMaps::root) {
         // It was made with the namespace, by somebody who was nobody there yet.

@@ -13,9 +13,21 @@ use std::path::{Path, PathBuf};
 /// A detached overlay mount. `lower` is topmost first; without `upper` and `work` it is read-only
 /// (and a single lower directory is then not enough for the kernel, nor is an overlay needed).
 pub(crate) fn mount(lower: &[PathBuf], writable: Option<(&Path, &Path)>) -> io::Result<OwnedFd> {
+    mount_labelled(lower, writable, None)
+}
+
+/// The same with an SELinux label for all files.
+pub(crate) fn mount_labelled(
+    lower: &[PathBuf],
+    writable: Option<(&Path, &Path)>,
+    label: Option<&str>,
+) -> io::Result<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let configure = || -> io::Result<OwnedFd> {
         fsconfig_set_string(&context, "source", "overlay")?;
+        if let Some(label) = label {
+            fsconfig_set_string(&context, "context", label)?;
+        }
         let _open_layers = set_lower(&context, lower)?;
         if let Some((upper, work)) = writable {
             fsconfig_set_string(&context, "upperdir", upper)?;

@@ -29,12 +29,13 @@ pub(crate) fn map(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> io::
     })
 }
 
-/// [`overlay::mount`] of mapped layers. Older kernels take only layers that are mounted somewhere: they are attached
+/// [`overlay::mount_labelled`] of mapped layers. Older kernels take only layers that are mounted somewhere: they are attached
 /// below `place` in the caller's mount namespace, which must not be the host's, and may go when this has returned.
 /// The caller must make files as the namespace's root (`own_files_as`), or the kernel cannot prepare the work directory.
 pub(crate) fn mount(
     lower: &[PathBuf],
     writable: Option<(&Path, &Path)>,
+    label: Option<&str>,
     place: &Path,
     user_namespace: BorrowedFd<'_>,
 ) -> io::Result<OwnedFd> {
@@ -55,7 +56,8 @@ pub(crate) fn mount(
         }
         None => None,
     };
-    overlay::mount(&lower, writable.as_ref().map(|(upper, work)| (upper.as_path(), work.as_path())))
+    let writable = writable.as_ref().map(|(upper, work)| (upper.as_path(), work.as_path()));
+    overlay::mount_labelled(&lower, writable, label)
 }
 
 /// Mapped directories below a place.

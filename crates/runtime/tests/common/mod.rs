@@ -154,6 +154,7 @@ impl Fixture {
             log: LogPlan::None,
             shm_size: 64 << 20,
             oci: None,
+            mount_label: None,
         };
         Self { dir, plan, seccomp: vec![] }
     }
@@ -225,6 +226,8 @@ pub(crate) fn process(args: &[&str]) -> ProcessSpec {
         seccomp: false,
         tty: false,
         console_size: (0, 0),
+        apparmor: None,
+        selinux: None,
     }
 }
 

@@ -61,6 +61,8 @@ pub fn process(args: &[&str]) -> ProcessSpec {
         seccomp: false,
         tty: false,
         console_size: (0, 0),
+        apparmor: None,
+        selinux: None,
     }
 }
 
@@ -141,6 +143,7 @@ impl Fixture {
             }),
             shm_size: 64 << 20,
             oci: None,
+            mount_label: None,
         };
         Self { dir, plan, held: Vec::new() }
     }
