@@ -177,16 +177,19 @@ fn origin(wanted: &Wanted<'_>) -> io::Result<OwnedFd> {
     }
 }
 
-/// The mount namespace that a shim keeps.
+/// The mount namespace that a shim keeps. Those of volumes came with it, so that their numbers are lower.
 fn kept(keeper: u32) -> io::Result<File> {
+    let mut last = None;
     for entry in std::fs::read_dir(format!("/proc/{keeper}/fd"))? {
         let path = entry?.path();
+        let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok());
         // Descriptors come and go meanwhile.
         if std::fs::read_link(&path).is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"mnt:[")) {
-            return File::open(path);
+            last = last.max(number);
         }
     }
-    Err(io::Error::from_raw_os_error(libc::ESRCH))
+    let last = last.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+    File::open(format!("/proc/{keeper}/fd/{last}"))
 }
 
 /// A clone of the root mount alone, which only a member of its mount namespace can make. The thread comes back to its

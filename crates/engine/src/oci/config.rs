@@ -4,7 +4,7 @@ use super::process;
 use crate::Engine;
 use crate::plan;
 use gantry_api_types::HostConfig;
-use gantry_model::Result;
+use gantry_model::{Error, Result};
 use gantry_runtime::spec::{
     Cgroup, Device, DeviceRule, Mount, MountFlags, MountSource, Namespace, Plan, Propagation, Resources,
 };
@@ -13,6 +13,14 @@ use serde_json::{Map, Value, json};
 
 /// The whole document.
 pub(super) fn of_plan(engine: &Engine, host: &HostConfig, plan: &Plan, user: &User) -> Result<Value> {
+    if let Some(part) = plan.mounts.iter().find(|m| matches!(m.source, MountSource::Part { .. })) {
+        // These have no path that another program could be trusted with.
+        return Err(Error::invalid(format!(
+            "{}: images, parts of volumes and volumes with a file system of their own cannot be mounted with the runtime {:?}",
+            part.target.display(),
+            host.runtime
+        )));
+    }
     let mut linux = json!({
         "cgroupsPath": plan.cgroup.path,
         "resources": resources(&plan.cgroup),
@@ -84,6 +92,7 @@ fn mount(mount: &Mount) -> Value {
             ("bind".to_owned(), format!("/proc/{pid}/root/dev/shm"))
         }
         // There is no path that another program could mount; `write_bundle` refuses such a plan.
+        // Refused above.
         MountSource::Part { .. } => ("bind".to_owned(), String::new()),
     };
     json!({ "destination": target, "type": kind, "source": source, "options": options })
