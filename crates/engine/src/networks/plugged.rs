@@ -168,17 +168,16 @@ fn request_all(engine: &Engine, network: &mut Network) -> Result<Vec<PoolRequest
         let wrong = || Error::internal(format!("the plugin's pool is none: {:?}", pool.pool));
         let (_, subnet) = cidr(&pool.pool).ok_or_else(wrong)?;
         network.plugin_pools.push(PluginPool { id: pool.id.clone(), subnet, gateway: None });
-        let gateway = match pool.data.get(GATEWAY).and_then(|text| cidr(text)) {
-            Some((gateway, _)) => Some(gateway),
-            None => {
-                let kind = AddressOptions::from([(REQUEST_TYPE.0.to_owned(), REQUEST_TYPE.1.to_owned())]);
-                let given = engine.handle.block_on(driver.request_address(&pool.id, &config.gateway, &kind))?;
-                let gateway = cidr(&given.address).map(|(gateway, _)| gateway);
-                if let Some(last) = network.plugin_pools.last_mut() {
-                    last.gateway = gateway;
-                }
-                gateway
+        let gateway = if let Some((gateway, _)) = pool.data.get(GATEWAY).and_then(|text| cidr(text)) {
+            Some(gateway)
+        } else {
+            let kind = AddressOptions::from([(REQUEST_TYPE.0.to_owned(), REQUEST_TYPE.1.to_owned())]);
+            let given = engine.handle.block_on(driver.request_address(&pool.id, &config.gateway, &kind))?;
+            let gateway = cidr(&given.address).map(|(gateway, _)| gateway);
+            if let Some(last) = network.plugin_pools.last_mut() {
+                last.gateway = gateway;
             }
+            gateway
         };
         let aux = config.auxiliary_addresses.iter().flatten();
         requests.push(PoolRequest {
