@@ -195,8 +195,8 @@ fn kept(keeper: u32) -> io::Result<File> {
 /// A clone of the root mount alone, which only a member of its mount namespace can make. The thread comes back to its
 /// own namespace, and with it to that namespace's root.
 fn running(pid: u32, start_time: u64, keeper: Option<u32>) -> io::Result<OwnedFd> {
-    let own = File::open("/proc/thread-self/ns/mnt")?;
     let theirs = keeper.map_or_else(|| File::open(format!("/proc/{pid}/ns/mnt")), kept)?;
+    let own = File::open("/proc/thread-self/ns/mnt")?;
     // The descriptor first, then the check that it is of the process that is meant.
     if crate::container::start_time(pid)? != start_time {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
