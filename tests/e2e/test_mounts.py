@@ -144,6 +144,12 @@ def test_tmpfs(engine):
     assert "noexec" not in engine.output("grep ' /t ' /proc/self/mountinfo", host={"Tmpfs": {"/t": "exec"}})
 
 
+def test_tmpfs_modes(engine):
+    """A directory's own mode, and where there was no directory everybody may write."""
+    out = engine.output("stat -c %a /etc /new && touch /new/x && echo fine", User="1000:1000", host={"Tmpfs": {"/new": "", "/etc": ""}})
+    assert out == "755\n1777\nfine\n"
+
+
 def test_tmpfs_mount(engine):
     mount = {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 1 << 20, "Mode": 0o750}}
     out = engine.output("df -k /t | tail -1; stat -c %a /t", host={"Mounts": [mount]})

@@ -62,11 +62,12 @@ fn killed_while_importing() {
             let file = store.rootfs(&image)[0].join("file");
             assert_eq!(fs::metadata(file).unwrap().len(), 3 << 20);
         }
+        // The index is written beside this, by way of a temporary file.
+        store.flush();
         // All have the same layer, so nothing else may be there.
         let count = |path: &str| fs::read_dir(dir.path().join(path)).unwrap().count();
         assert_eq!((count("layers"), count("images/ingest")), (1, 0));
         assert_eq!(count("images/blobs/sha256"), 1 + 2 * store.list().len());
-        store.flush();
     }
     assert!(acknowledged.len() >= 6);
 }

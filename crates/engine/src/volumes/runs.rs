@@ -65,6 +65,7 @@ impl Runs {
                 Ok(namespace) => held.namespace = Some(Arc::new(namespace)),
                 Err(e) => {
                     drop(held);
+                    drop(entry);
                     self.forget_unused(name);
                     return Err(e);
                 }

@@ -165,6 +165,7 @@ fn bind(root: &Root, mount: &Mount, source: &OwnedFd, recursive_readonly: bool) 
 
 fn filesystem(root: &Root, mount: &Mount, kind: &str, options: &[String], plan: &Plan) -> io::Result<()> {
     let ids = plan.user_namespace.as_ref().map(|user| &user.ids);
+    let covers = root.open(&mount.target, OFlags::PATH | OFlags::DIRECTORY).is_ok();
     let target = if matches!(kind, "proc" | "sysfs") {
         // Whoever decides where /proc is decides what label and sysctl writes mean (CVE-2019-19921):
         // it must be a real directory, reached without a link.
@@ -175,8 +176,9 @@ fn filesystem(root: &Root, mount: &Mount, kind: &str, options: &[String], plan: 
     };
     let mut all: Vec<&str> = Vec::with_capacity(options.len() + 1);
     let mode;
-    if kind == "tmpfs" && !options.iter().any(|o| o.starts_with("mode=")) {
-        // A tmpfs keeps the mode of the directory it covers (/tmp stays 1777).
+    if kind == "tmpfs" && covers && !options.iter().any(|o| o.starts_with("mode=")) {
+        // A tmpfs keeps the mode of the directory it covers (/home stays 755); where there was none everybody may
+        // write, as the kernel has it.
         mode = format!("mode={:o}", rustix::fs::fstat(&target)?.st_mode & 0o7777);
         all.push(&mode);
     }
