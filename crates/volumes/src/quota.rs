@@ -21,7 +21,7 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
         None | Some('b') => 0,
         Some(c) => "kmgtp".find(c)? + 1,
     };
-    if !matches!(unit.trim_start_matches(['k', 'm', 'g', 't', 'p']), "" | "b" | "ib") || unit == "ib" {
+    if !matches!(unit.strip_prefix(['k', 'm', 'g', 't', 'p']).unwrap_or(unit), "" | "b" | "ib") || unit == "ib" {
         return None;
     }
     let value: f64 = number.parse().ok().filter(|value: &f64| value.is_finite())?;
