@@ -257,6 +257,8 @@ POSTGRES = "cd /tmp && b=$(ls -d /usr/lib/postgresql/*/bin) && $b/initdb -D /tmp
     "echo 'select 6*7' | $b/postgres --single -D /tmp/d postgres | grep -o '\"42\"'"
 
 
+# Whoever is first makes the image from packages.
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind, command, user, wanted", [
     ("nginx", ["nginx", "-t", "-q"], "", ""),
     ("python", ["python3", "-c", "print(6 * 7)"], "", "42"),

@@ -33,10 +33,11 @@ def percent(sample):
 
 
 def test_a_limited_loop(engine):
-    container = engine.start_container("while :; do :; done", host={"CpuQuota": 50000, "CpuPeriod": 100000})
+    # So little that it is held back on the busiest machine, too.
+    container = engine.start_container("while :; do :; done", host={"CpuQuota": 20000, "CpuPeriod": 100000})
     time.sleep(0.5)
     sample = once(container, stream=0)
-    assert 35 < percent(sample) < 65
+    assert 10 < percent(sample) < 30
     assert sample["cpu_stats"]["throttling_data"]["throttled_periods"] > 0
     assert sample["cpu_stats"]["throttling_data"]["throttled_time"] > 0
     assert sample["preread"] < sample["read"] and sample["preread"] != NEVER
