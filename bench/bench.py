@@ -18,6 +18,7 @@ from pathlib import Path
 
 import many
 import networks
+import builds
 import payload
 import registry
 import report
@@ -48,6 +49,7 @@ GROUPS = {
     "many": [(1, many.many, None)],
     "logs": [(3, rows.logs, None)],
     "archives": [(3, rows.archives, None)],
+    "builds": [(3, builds.small_steps, "build_steps"), (2, builds.known, None)],
     "pull": [(3, transfers.pull, "pull"), (20, transfers.pull_here, "pull_here")],
     "push": [(3, transfers.push, "push"), (3, transfers.push_made, "push_made")],
     "images": [(20, transfers.image_list, "image_list")],

@@ -78,6 +78,8 @@ def rows():
         Row("import", "import of a 250 MB tar", "s", "less", ratio=0.33),
         Row("save", "save of it", "s", "less", ratio=0.3),
         Row("load", "load of it", "s", "less", ratio=0.5),
+        Row("build_steps", "build, 20 small RUNs", "s", "less", ratio=0.2),
+        Row("build_known", "build, all known, 10,000 files", limit=100, **ms),
         Row("pull", "pull of 250 MB in 8 layers (gzip)", "s", "less", ratio=0.5),
         Row("pull_here", "pull of what is here", limit=30, **ms),
         Row("push", "push of the pulled image elsewhere", "s", "less", ratio=0.6),

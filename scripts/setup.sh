@@ -80,6 +80,7 @@ test)
     need ps procps
     need xz xz-utils
     need zstd zstd
+    need git git
     need bzip2 bzip2
     need_package busybox-static
     ;;

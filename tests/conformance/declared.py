@@ -24,9 +24,9 @@ class Declared:
 
 
 DECLARED = [
-    Declared(r"^POST /build( |$)", NOT_YET, "images are not built", "building images"),
-    Declared(r"^POST /build/prune( |$)", NOT_YET, "there is no build cache", "building images"),
-    Declared(r"^POST /session( |$)", NOT_YET, "sessions belong to building", "building images"),
+    Declared(r"^POST /build \| query (outputs|version)$", NOT_YET, "there is no BuildKit", "BuildKit"),
+    Declared(r"^POST /build \| query squash$", REFUSED, "only with experimental mode"),
+    Declared(r"^POST /session( |$)", NOT_YET, "sessions belong to BuildKit", "BuildKit"),
     Declared(r"^\w+ /plugins(/|\?| |$)", NOT_YET, "there are no managed plugins", "managed plugins"),
     Declared(r"^\w+ /(swarm|nodes|services|tasks|secrets|configs)(/| |$)", NOT_YET, "there is no Swarm", "Swarm"),
     Declared(r"^PUT /volumes", NOT_YET, "cluster volumes are Swarm's", "cluster volumes"),

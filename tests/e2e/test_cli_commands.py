@@ -384,7 +384,6 @@ def test_prune_filters(docker):
     assert names(docker, "-a") == ["p1"]
 
 
-@pytest.mark.differs(gantry="the build cache cannot be pruned yet")
 def test_system_prune(docker):
     docker("run", "--name", "p1", "-l", "keep", IMAGE, "true")
     docker("run", "--name", "p2", IMAGE, "true")

@@ -6,6 +6,7 @@ import tarfile
 
 import pytest
 
+from harness.build import build, walk
 from harness.engine import Engine, wait_until
 from harness.rootfs import TarBuilder
 
@@ -302,3 +303,19 @@ def test_one_store_for_all(own_engine):
     assert found == {"f": (7, 8)}
     assert put(engine, box, "/", "in", 5, 6).status == 200
     assert box.exec("stat -c '%u:%g' /in")[1] == "5:6\n"
+
+
+def test_builds(remapped):
+    """Files of images are the container's own ids, whoever made them; caches and contexts can be used."""
+    text = """FROM busybox:e2e
+COPY --chown=5:6 f /copied
+RUN --mount=type=cache,target=/c,id=remapped echo kept > /c/n && cat /c/n > /from-cache && chown 7:8 /from-cache
+RUN --mount=target=/ctx cp /ctx/f /from-context
+"""
+    if remapped.is_reference:
+        # The classic builder knows no mounts.
+        text = "FROM busybox:e2e\nCOPY --chown=5:6 f /copied\nRUN echo kept > /from-cache && chown 7:8 /from-cache\nCOPY f /from-context\n"
+    found = walk(remapped, build(remapped, {"f": {"data": "x", "mode": 0o600}}, text).id)
+    assert found["copied"] == (b"0", "0o600", 5, 6, b"x")
+    assert found["from-cache"] == (b"0", "0o644", 7, 8, b"kept\n")
+    assert found["from-context"] == (b"0", "0o600", 0, 0, b"x")

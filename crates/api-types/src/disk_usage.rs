@@ -1,6 +1,6 @@
 //! `GET /system/df`.
 
-use crate::{container::ContainerSummary, image::ImageSummary, volume::Volume};
+use crate::{build::BuildCache, container::ContainerSummary, image::ImageSummary, volume::Volume};
 use serde::{Deserialize, Serialize};
 
 /// What uses the disk. A kind that the client did not ask for is `null`.
@@ -16,5 +16,5 @@ pub struct DiskUsage {
     /// With `UsageData`.
     pub volumes: Option<Vec<Volume>>,
     /// Records of the build cache.
-    pub build_cache: Option<Vec<serde_json::Value>>,
+    pub build_cache: Option<Vec<BuildCache>>,
 }

@@ -5,6 +5,7 @@
 //! differently is the business of `http-api`. Request bodies are read with [`go_json`], which has
 //! Go's rules; records that the engine stores are read back with plain `serde_json`.
 
+pub mod build;
 pub mod config;
 pub mod container;
 pub mod disk_usage;
@@ -26,6 +27,7 @@ pub mod volume;
 
 mod serde_util;
 
+pub use build::{BuildCache, BuildPruneResponse};
 pub use config::{ContainerConfig, Empty, HealthConfig};
 pub use container::{
     ChangeItem, ContainerCreateRequest, ContainerCreateResponse, ContainerPruneResponse, ContainerSummary,

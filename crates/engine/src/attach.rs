@@ -50,6 +50,14 @@ impl Engine {
         Ok(AttachSession { tty, kind })
     }
 
+    /// What a container that does not run yet is going to print, in frames.
+    pub(crate) async fn attach_output(&self, container: &Arc<Container>) -> Result<tokio::net::UnixStream> {
+        let wanted = AttachOptions { stdout: true, stderr: true, stream: true, ..AttachOptions::default() };
+        let output = connect(container, &wanted, false).await?;
+        self.container_event(container, "attach", &[]);
+        Ok(output)
+    }
+
     async fn replay(&self, name: &str, options: &AttachOptions) -> Result<crate::logs::LogStream> {
         let wanted = LogsOptions { stdout: options.stdout, stderr: options.stderr, ..LogsOptions::default() };
         self.container_logs(name, wanted).await

@@ -6,7 +6,7 @@ use crate::export::refuse_leaving;
 use crate::own_layer::OwnLayer;
 use crate::{create, version};
 use gantry_api_types::ContainerConfig;
-use gantry_image_store::{CommitOptions, ImageConfig, ImageId, apply_changes, import_name};
+use gantry_image_store::{CommitOptions, ImageConfig, ImageId, Top, apply_changes, import_name};
 use gantry_model::digest::Digest;
 use gantry_model::{ContainerStatus, Error, Reference, Result};
 use std::sync::Arc;
@@ -74,13 +74,14 @@ impl Engine {
         let layer = OwnLayer::open(self, container)?;
         let base: Digest = record.image.parse().map_err(|e| Error::internal(format!("{}: {e}", record.image)))?;
         let id = self.images.commit(CommitOptions {
-            base: ImageId::new(base),
-            upper: &layer.upper,
+            base: Some(ImageId::new(base)),
+            top: Top::Upper(&layer.upper),
             skip: &|found, path| layer.is_ours(found, path),
             check: &|| refuse_leaving(container, "commit"),
             name,
             author: request.author.clone(),
             comment: request.comment.clone(),
+            created: None,
             created_by: record.config.cmd.as_deref().unwrap_or_default().join(" "),
             engine_version: version::VERSION.to_owned(),
             container: record.id.to_string(),

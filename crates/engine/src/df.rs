@@ -21,7 +21,7 @@ impl DiskUsageOptions {
 }
 
 impl Engine {
-    /// What images, containers and volumes take on the disk. There is no build cache.
+    /// What images, containers, volumes and the build cache take on the disk.
     pub async fn disk_usage(&self, wanted: DiskUsageOptions) -> Result<DiskUsage> {
         let mut usage = DiskUsage::default();
         if wanted.containers {
@@ -41,7 +41,10 @@ impl Engine {
         if wanted.volumes {
             usage.volumes = Some(self.volumes_with_usage().await);
         }
-        usage.build_cache = wanted.build_cache.then(Vec::new);
+        if wanted.build_cache {
+            let engine = self.arc();
+            usage.build_cache = Some(crate::blocking(move || engine.build_cache_usage()).await?);
+        }
         Ok(usage)
     }
 }

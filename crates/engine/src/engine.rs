@@ -35,6 +35,8 @@ pub struct Engine {
     pub(crate) registry: gantry_registry_client::Client,
     pub(crate) transfers: Transfers,
     pub(crate) places: Places,
+    pub(crate) build_cache: gantry_image_builder::Cache,
+    pub(crate) cache_mounts: Arc<crate::build::CacheMounts>,
     pub(crate) volumes: gantry_volumes::Volumes,
     pub(crate) volume_runs: volumes::Runs,
     pub(crate) plugins: gantry_plugins::Plugins,
@@ -82,6 +84,7 @@ impl Engine {
         let registry = gantry_registry_client::Client::new(config.registry.client());
         let transfers = Transfers::new(&config.registry);
         let places = Places::open(&db)?;
+        let build_cache = gantry_image_builder::Cache::open(&db)?;
         let volumes = gantry_volumes::Volumes::open(&config.data_root, db.clone())?;
         let plugins = gantry_plugins::Plugins::new(config.plugins.clone());
         if remap.is_some() {
@@ -103,6 +106,8 @@ impl Engine {
             registry,
             transfers,
             places,
+            build_cache,
+            cache_mounts: Arc::default(),
             volumes,
             volume_runs: volumes::Runs::default(),
             plugins,

@@ -48,6 +48,11 @@
 //! // images (see images.rs; blocking, called by http-api on a blocking thread, because bodies are streams)
 //! images() -> &Images: import, load, save, list, inspect, history, tag, remove, prune
 //!
+//! // builds: the context first (blocking), then the build
+//! build_context(&mut dyn Read) -> BuildContext, build_context_from(url) -> BuildContext (async)
+//! image_build(BuildContext, ImageBuild) -> Operation
+//! build_prune(BuildPrune) -> BuildPruneResponse
+//!
 //! // volumes, networks (async)
 //! volume_create, volume_list, volume_inspect, volume_remove, volume_prune
 //! network_create, network_list, network_inspect, network_remove, network_prune, network_connect, network_disconnect
@@ -61,6 +66,7 @@
 
 pub mod archive;
 pub mod attach;
+pub mod build;
 pub mod commit;
 pub mod config;
 pub mod container;
@@ -128,6 +134,7 @@ mod volumes;
 
 pub use archive::{ArchiveSource, ExtractOptions, PathStat};
 pub use attach::AttachOptions;
+pub use build::{BuildContext, BuildPrune, ImageBuild};
 pub use commit::CommitRequest;
 pub use config::{Config, RegistryConfig};
 pub use df::DiskUsageOptions;

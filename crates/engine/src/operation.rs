@@ -28,6 +28,8 @@ pub struct Reporter(Arc<Lines>);
 
 #[derive(Debug, Default)]
 struct Lines {
+    /// Nobody will take anything.
+    unread: bool,
     waiting: Mutex<VecDeque<ProgressMessage>>,
     /// Something was added.
     added: Notify,
@@ -75,8 +77,16 @@ impl Drop for Operation {
 }
 
 impl Reporter {
+    /// One that nobody reads, with room for everything.
+    pub(crate) fn unread() -> Self {
+        Self(Arc::new(Lines { unread: true, ..Lines::default() }))
+    }
+
     /// Adds a line, or replaces the one it overtakes.
     pub fn tell(&self, line: ProgressMessage) {
+        if self.0.unread {
+            return;
+        }
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let overtaken = waiting.iter_mut().rev().find(|older| older.id == line.id && is_measure(&line));
         match overtaken {

@@ -8,7 +8,6 @@
 //! 3. the network takes back what lives and drops the rest;
 //! 4. ends are made known: restart policies, automatic removal.
 
-use crate::Engine;
 use crate::container::{Container, Record};
 use crate::engine::CONTAINERS;
 use crate::networks::members::Attached;
@@ -16,6 +15,7 @@ use crate::networks::restore::agreed;
 use crate::restart_policy;
 use crate::shim::{Incoming, ShimLink, ShimReader, supervise};
 use crate::start::RunFile;
+use crate::{Engine, RemoveOptions};
 use futures_util::{StreamExt, stream};
 use gantry_image_store::ImageId;
 use gantry_model::digest::Digest;
@@ -90,7 +90,21 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
     for (container, exit) in ended {
         resume(engine, &container, exit).await;
     }
+    end_builds(engine);
     Ok(())
+}
+
+/// Removes the containers of builds, which ended with the daemon that ran them.
+fn end_builds(engine: &Arc<Engine>) {
+    for container in engine.containers.all().into_iter().filter(|container| container.read().build) {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            let options = RemoveOptions { force: true, volumes: true, link: false };
+            if let Err(e) = engine.container_remove(&container.id.to_string(), options).await {
+                tracing::warn!("container {} of a build: {e}", container.id);
+            }
+        });
+    }
 }
 
 fn restore_definition(engine: &Engine, container: &Arc<Container>) {
@@ -299,6 +313,7 @@ async fn sweep(engine: &Engine, known: &HashSet<String>) {
     for entry in entries(&engine.config.data_root.join("trash")) {
         remove(&entry);
     }
+    crate::build::sweep(&engine.config.data_root);
     for entry in entries(&engine.config.data_root.join("containers")) {
         if !is_known(&entry, known) {
             remove(&entry);

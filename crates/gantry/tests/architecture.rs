@@ -15,6 +15,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
         &[
             "image-store",
             "registry-client",
+            "image-builder",
             "network",
             "dns",
             "volumes",
@@ -32,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("shim", &["shim-protocol", "container-logs", "runtime", "linux", "model"]),
     ("image-store", &["linux", "state-db", "model"]),
     ("registry-client", &["tls-trust", "model"]),
+    ("image-builder", &["state-db", "model"]),
     ("network", &["linux", "state-db", "model"]),
     ("dns", &["linux", "model"]),
     ("volumes", &["linux", "state-db", "model"]),

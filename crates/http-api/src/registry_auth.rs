@@ -8,6 +8,7 @@ use base64::{
 };
 use gantry_api_types::{AuthConfig, go_json};
 use gantry_model::{Error, Result};
+use std::collections::BTreeMap;
 
 const HEADER: &str = "x-registry-auth";
 /// With or without padding, and with bits left over: clients disagree.
@@ -31,13 +32,23 @@ pub(crate) async fn body(call: &mut Call) -> Result<AuthConfig> {
     Ok(with_pair(auth.unwrap_or_default()))
 }
 
+/// `X-Registry-Config`: credentials by registry. What makes no sense is nobody's.
+pub(crate) fn registries(call: &Call) -> BTreeMap<String, AuthConfig> {
+    let value = call.headers.get("x-registry-config").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let auths: Option<BTreeMap<String, AuthConfig>> =
+        bytes(value).and_then(|bytes| go_json::from_slice(&bytes).ok().flatten());
+    auths.unwrap_or_default().into_iter().map(|(registry, auth)| (registry, with_pair(auth))).collect()
+}
+
+fn bytes(value: &str) -> Option<Vec<u8>> {
+    let text = value.trim();
+    [URL_SAFE, STANDARD].iter().find_map(|alphabet| GeneralPurpose::new(alphabet, LENIENT).decode(text).ok())
+}
+
 /// JSON in base64: URL-safe by the book, and not always in practice. What makes no sense is nobody's credentials, as
 /// in Docker: most registries let anybody read.
 fn decode(value: &str) -> AuthConfig {
-    let text = value.trim();
-    let bytes =
-        [URL_SAFE, STANDARD].iter().find_map(|alphabet| GeneralPurpose::new(alphabet, LENIENT).decode(text).ok());
-    let auth: Option<AuthConfig> = bytes.and_then(|bytes| go_json::from_slice(&bytes).ok().flatten());
+    let auth: Option<AuthConfig> = bytes(value).and_then(|bytes| go_json::from_slice(&bytes).ok().flatten());
     with_pair(auth.unwrap_or_default())
 }
 

@@ -1,7 +1,7 @@
 //! Every operation that is served.
 
 use crate::{
-    ops::{commit, container, distribution, exec, image, network, system, volume},
+    ops::{build, commit, container, distribution, exec, image, network, system, volume},
     router::Route,
     version::ApiVersion,
 };
@@ -58,6 +58,8 @@ pub(crate) static ROUTES: &[Route] = routes![
     POST 24 "/exec/{}/resize" => exec::resize::post,
     GET 24 "/exec/{}/json" => exec::inspect::get,
 
+    POST 24 "/build" => build::post,
+    POST 31 "/build/prune" => build::prune,
     POST 24 "/commit" => commit::post,
 
     GET 24 "/images/json" => image::list::get,

@@ -10,7 +10,7 @@ use crate::{
     pipeline::{self, Keep, Plan},
     records::ImageRecord,
 };
-use gantry_model::{Digest, Error, Reference, Result, Timestamp};
+use gantry_model::{Digest, Error, Platform, Reference, Result, Timestamp};
 use rustix::fd::OwnedFd;
 use serde_json::Value;
 use std::{io::PipeReader, thread};
@@ -18,12 +18,23 @@ use std::{io::PipeReader, thread};
 /// Bytes that the packing thread may be ahead.
 const PIPE: usize = 1 << 20;
 
+/// What an image has on top of its base.
+#[derive(Debug, Clone)]
+pub enum Top<'a> {
+    /// Nothing: only the document changes.
+    Nothing,
+    /// What is in the upper directory of an overlay, if there is anything.
+    Upper(&'a OwnedFd),
+    /// A layer of another image, which lies on the same ones there.
+    Layer(Layer),
+}
+
 /// What to make an image of.
 pub struct CommitOptions<'a> {
-    /// The image that the container stands on.
-    pub base: ImageId,
-    /// The container's own layer: the upper directory of its overlay.
-    pub upper: &'a OwnedFd,
+    /// The image that the container stands on; without one the new image has its own layer alone.
+    pub base: Option<ImageId>,
+    /// Its own layer.
+    pub top: Top<'a>,
     /// What in it is not the container's doing.
     pub skip: &'a (dyn Fn(&Found, &[u8]) -> bool + Sync),
     /// Asked once everything was read: whether the layer was whole until then.
@@ -34,11 +45,13 @@ pub struct CommitOptions<'a> {
     pub author: String,
     /// A note.
     pub comment: String,
+    /// The time that the image says it was made; now, unless somebody wants another.
+    pub created: Option<Timestamp>,
     /// The container's command.
     pub created_by: String,
     /// The engine that makes it.
     pub engine_version: String,
-    /// The container's id.
+    /// The container's id, if there was one.
     pub container: String,
     /// Its configuration.
     pub container_config: Value,
@@ -55,14 +68,22 @@ impl ImageStore {
     /// Makes an image of the base's layers and a container's own, if that has anything in it.
     pub fn commit(&self, options: CommitOptions<'_>) -> Result<ImageId> {
         let mut lease = Lease::new(&self.inner);
-        let (base, mut layers) = self.base(&options.base, &mut lease)?;
-        let top = self.pack_layer(&options, &layers, &mut lease)?;
+        let (base, mut layers) = match &options.base {
+            Some(base) => self.base(base, &mut lease)?,
+            None => (from_scratch(), Vec::new()),
+        };
+        let top = match &options.top {
+            Top::Nothing => None,
+            Top::Upper(upper) => self.pack_layer(upper, options.skip, &layers, &mut lease)?,
+            Top::Layer(layer) if lease.use_blob(&layer.blob) && lease.use_layer(&layer.diff_id) => Some(layer.clone()),
+            Top::Layer(_) => return Err(Error::not_found("a layer is missing or damaged")),
+        };
         (options.check)()?;
         let empty = top.is_none();
         layers.extend(top);
         check_layer_count(layers.len())?;
 
-        let parent = Some(options.base.clone()).filter(|base| self.get(base).is_some());
+        let parent = options.base.clone().filter(|base| self.get(base).is_some());
         let name = options.name.clone();
         let document = describe(base, options, &layers, empty);
         let text = serde_json::to_string(&document).map_err(|e| Error::internal(e.to_string()))?;
@@ -90,7 +111,13 @@ impl ImageStore {
     }
 
     /// Archives the upper directory into a blob and a layer; `None` if there is nothing in it.
-    fn pack_layer(&self, options: &CommitOptions<'_>, below: &[Layer], lease: &mut Lease) -> Result<Option<Layer>> {
+    fn pack_layer(
+        &self,
+        upper: &OwnedFd,
+        skip: &(dyn Fn(&Found, &[u8]) -> bool + Sync),
+        below: &[Layer],
+        lease: &mut Lease,
+    ) -> Result<Option<Layer>> {
         let store = &self.inner;
         let mut blob = store.files.temporary_file()?;
         let directory = store.files.temporary_layer()?;
@@ -103,7 +130,6 @@ impl ImageStore {
         let (mut archive, mut end) = std::io::pipe()?;
         // A larger pipe is only faster.
         let _ = rustix::pipe::fcntl_setpipe_size(&archive, PIPE);
-        let (upper, skip) = (options.upper, options.skip);
         let (packed, arrived) = thread::scope(|scope| {
             // The end moves in, so that the archive ends with the thread.
             let packer = scope.spawn(move || pack::pack(upper, Form::Layer, None, &skip, &mut end));
@@ -139,12 +165,18 @@ impl ImageStore {
     }
 }
 
+/// What an image without a base begins with.
+fn from_scratch() -> ImageDocument {
+    let host = Platform::host();
+    ImageDocument { architecture: host.architecture, os: host.os, variant: host.variant, ..ImageDocument::default() }
+}
+
 fn run(archive: &mut PipeReader, plan: &Plan<'_>) -> Result<pipeline::Layer> {
     pipeline::run(archive, plan, &mut |_| ())
 }
 
 fn describe(base: ImageDocument, options: CommitOptions<'_>, layers: &[Layer], empty: bool) -> ImageDocument {
-    let created = Timestamp::now();
+    let created = options.created.unwrap_or_else(Timestamp::now);
     let mut history = base.history;
     history.push(HistoryItem {
         created,
@@ -155,8 +187,12 @@ fn describe(base: ImageDocument, options: CommitOptions<'_>, layers: &[Layer], e
         ..HistoryItem::default()
     });
     let mut other = serde_json::Map::new();
-    other.insert("container".into(), options.container.into());
-    other.insert("container_config".into(), options.container_config);
+    if !options.container.is_empty() {
+        other.insert("container".into(), options.container.into());
+    }
+    if !options.container_config.is_null() {
+        other.insert("container_config".into(), options.container_config);
+    }
     let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
     ImageDocument {
         architecture: base.architecture,

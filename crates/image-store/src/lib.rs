@@ -36,7 +36,7 @@ pub mod tar;
 mod verify;
 
 pub use arrival::{Arrival, Committed, ExtractFailure, Incoming, IncomingLayer, LayerLease, WantedLayer};
-pub use commit::{CommitOptions, apply_changes};
+pub use commit::{CommitOptions, Top, apply_changes};
 pub use compression::Compression;
 pub use config::{HealthConfig, HistoryItem, ImageConfig, ImageDocument};
 pub use damage::BlobReader;

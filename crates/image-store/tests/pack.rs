@@ -4,7 +4,7 @@ mod common;
 
 use common::{Bench, small};
 use gantry_image_store::{
-    CommitOptions, ImageConfig,
+    CommitOptions, ImageConfig, Top,
     extract::{Limits, extract},
     pack::{Form, Found, Step, Walk, pack, pack_object},
     tar::{Archive, Kind},
@@ -172,13 +172,14 @@ fn options<'a>(
     check: &'a dyn Fn() -> gantry_model::Result<()>,
 ) -> CommitOptions<'a> {
     CommitOptions {
-        base: base.clone(),
-        upper,
+        base: Some(base.clone()),
+        top: Top::Upper(upper),
         skip: &everything,
         check,
         name: gantry_image_store::import_name("made", "").unwrap(),
         author: "me".into(),
         comment: "note".into(),
+        created: None,
         created_by: "sh".into(),
         engine_version: "1".into(),
         container: "c".into(),

@@ -40,6 +40,11 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// A root that belongs to no container, with the ids of the store.
+    pub(crate) fn of_store(root: OwnedFd) -> Self {
+        Self { root, ids: None, _volumes: None }
+    }
+
     /// With binds and volumes, to be read.
     pub(super) fn to_read(engine: &Engine, container: &Container) -> Result<Self> {
         Self::reading(engine, container, true)
@@ -111,7 +116,7 @@ impl View {
     }
 
     /// Opens a path as the container would, whatever links it has.
-    pub(super) fn open(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
+    pub(crate) fn open(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         loop {
             match openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
@@ -124,7 +129,7 @@ impl View {
 
     /// The path without links, for people and messages only: by the time it is read it may be wrong. What is missing
     /// is taken as it is written.
-    pub(super) fn evaluate(&self, path: &str) -> io::Result<String> {
+    pub(crate) fn evaluate(&self, path: &str) -> io::Result<String> {
         let parts = |text: &str| text.split('/').map(str::to_owned).collect::<Vec<_>>();
         let mut pending: VecDeque<String> = parts(path).into();
         let mut done = String::new();

@@ -52,6 +52,9 @@ pub struct Record {
     /// Its places on networks while it lives. Not kept here: its run's file has them.
     #[serde(skip)]
     pub(crate) attached: Attached,
+    /// It runs a step of a build and is nothing without it: a daemon that starts removes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub build: bool,
 }
 
 /// The part of a [`Record`] that changes as the container lives.

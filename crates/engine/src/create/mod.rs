@@ -50,7 +50,12 @@ impl Engine {
         request: ContainerCreateRequest,
         platform: Option<String>,
     ) -> Result<ContainerCreateResponse> {
-        self.detached(move |engine| async move { engine.create(name, request, platform).await }).await
+        self.detached(move |engine| async move { engine.create(name, request, platform, false).await }).await
+    }
+
+    /// Creates the container of a build's step.
+    pub(crate) async fn create_for_build(&self, request: ContainerCreateRequest) -> Result<ContainerCreateResponse> {
+        self.detached(move |engine| async move { engine.create(None, request, None, true).await }).await
     }
 
     async fn create(
@@ -58,6 +63,7 @@ impl Engine {
         name: Option<String>,
         request: ContainerCreateRequest,
         platform: Option<String>,
+        build: bool,
     ) -> Result<ContainerCreateResponse> {
         let id = Id::random();
         let image = self.image_for(&request, platform.as_deref())?;
@@ -68,7 +74,9 @@ impl Engine {
             let draft = move || {
                 // From here on the image's layers stay, whatever happens to the image.
                 engine.images.hold_layers(id, &image.id)?;
-                engine.draft(id, name, request, &image)
+                let mut draft = engine.draft(id, name, request, &image)?;
+                draft.record.build = build;
+                Ok::<_, Error>(draft)
             };
             let drafted = tokio::task::spawn_blocking(draft).await;
             drafted.map_err(|e| Error::internal(format!("the engine failed: {e}")))??
@@ -145,6 +153,7 @@ impl Engine {
             labels,
             state: State::created(),
             attached: Attached::default(),
+            build: false,
         };
         warnings.extend(plan::host_warnings(self, &record)?);
         Ok(Draft { record, volumes, warnings, dirs })

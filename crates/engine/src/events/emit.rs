@@ -53,6 +53,7 @@ impl Engine {
             "volume" => Kind::Volume,
             "image" => Kind::Image,
             "network" => Kind::Network,
+            "builder" => Kind::Builder,
             _ => Kind::Container,
         };
         self.events.publish(kind, "prune", "", attributes(&[("reclaimed", &reclaimed.to_string())]));

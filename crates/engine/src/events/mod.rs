@@ -28,6 +28,8 @@ pub enum Kind {
     Image,
     /// A volume.
     Volume,
+    /// The builder.
+    Builder,
     /// A network.
     Network,
     /// The engine itself.
@@ -40,6 +42,7 @@ impl Kind {
             Self::Container => "container",
             Self::Image => "image",
             Self::Volume => "volume",
+            Self::Builder => "builder",
             Self::Network => "network",
             Self::Daemon => "daemon",
         }

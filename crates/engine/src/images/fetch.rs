@@ -13,11 +13,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Pieces that wait for the import.
-const PIECES: usize = 8;
+pub(crate) const PIECES: usize = 8;
 /// A server from which nothing comes for so long is given up.
 const STALLED: Duration = Duration::from_secs(60);
 
-type Piece = Result<Option<Bytes>, String>;
+/// What travels from the connection to whoever reads blockingly.
+pub(crate) type Piece = Result<Option<Bytes>, String>;
 
 impl Engine {
     /// Begins to import what is at a URL; one without a scheme means http.
@@ -42,7 +43,8 @@ async fn fetch(engine: Arc<Engine>, url: String, import: ImageImport, reporter: 
     Ok(())
 }
 
-async fn feed(mut body: BlobBody, queue: mpsc::Sender<Piece>) {
+/// Hands over what arrives, until its end or the reader's.
+pub(crate) async fn feed(mut body: BlobBody, queue: mpsc::Sender<Piece>) {
     loop {
         let piece = match tokio::time::timeout(STALLED, body.next()).await {
             Ok(next) => next.map_err(|e| e.to_string()),
@@ -87,7 +89,7 @@ impl Read for Fetched {
 }
 
 /// Docker passes some of the server's statuses on.
-fn failed(url: &str, error: registry::Error) -> Error {
+pub(crate) fn failed(url: &str, error: registry::Error) -> Error {
     let Some(status) = error.status().filter(|status| (400..500).contains(status)) else { return error.into() };
     let kind = match status {
         400 => ErrorKind::InvalidArgument,

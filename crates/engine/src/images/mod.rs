@@ -1,7 +1,7 @@
 //! Images, as clients see them. The calls block: archives are streams, and the store keeps files.
 
 mod distribution;
-mod fetch;
+pub(crate) mod fetch;
 mod glob;
 mod inspect;
 mod lines;

@@ -32,7 +32,7 @@ impl Images<'_> {
     }
 
     /// Whether a container stands on an image; a running one weighs more.
-    pub(super) fn in_use(self, id: &ImageId) -> InUse {
+    pub(crate) fn in_use(self, id: &ImageId) -> InUse {
         let mut found = InUse::None;
         for container in self.engine.containers.all() {
             let record = container.read();
@@ -49,7 +49,7 @@ impl Images<'_> {
 
     /// Publishes the events of a removal and puts it into the API's words. `before` are the images as they were: a name
     /// goes before its image does, so that its event still has the image's labels, which that of the image has not.
-    pub(super) fn report(self, deleted: Vec<Deleted>, before: &[Arc<Image>]) -> Vec<ImageDeleteItem> {
+    pub(crate) fn report(self, deleted: Vec<Deleted>, before: &[Arc<Image>]) -> Vec<ImageDeleteItem> {
         let labels = |id: &ImageId| {
             let image = before.iter().find(|image| image.id == *id);
             image.map(|image| &image.document.config.labels)

@@ -168,6 +168,8 @@ fn of_point(engine: &Engine, record: &Record, point: &MountPoint, volumes: &Volu
             Err(Error::not_implemented("mounts of images do not work in user namespaces yet"))
         }
         "image" => image(engine, point, &target, asked),
+        // What a build shows to its commands is the engine's.
+        _ if record.build => host_bind(point, &target, asked).map(shifted),
         _ => host_bind(point, &target, asked),
     }
 }

@@ -1,5 +1,6 @@
 //! The operations, a file each or a small family.
 
+pub(crate) mod build;
 pub(crate) mod commit;
 pub(crate) mod container;
 pub(crate) mod distribution;

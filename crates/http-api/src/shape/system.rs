@@ -2,7 +2,7 @@
 
 use super::{Shaped, container, edited, image, items, members, remove, set, volume};
 use crate::version::ApiVersion;
-use gantry_api_types::{ContainerSummary, DiskUsage, SystemInfo, Volume};
+use gantry_api_types::{BuildCache, ContainerSummary, DiskUsage, SystemInfo, Volume};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -72,11 +72,15 @@ pub(crate) struct DiskUsageView<'a> {
     volumes: Option<Vec<Volume>>,
     /// Since 1.39.
     #[serde(skip_serializing_if = "Option::is_none")]
-    build_cache: Option<&'a Option<Vec<Value>>>,
+    build_cache: Option<CacheRecords>,
     /// Of the build cache; since 1.42 each of its records has a size.
     #[serde(skip_serializing_if = "Option::is_none")]
     builder_size: Option<i64>,
 }
+
+/// `null` where a client did not ask for them.
+#[derive(Serialize)]
+struct CacheRecords(Option<Vec<BuildCache>>);
 
 /// The containers, as the list of a version shows them.
 struct Containers<'a> {
@@ -97,9 +101,21 @@ pub(crate) fn disk_usage(version: ApiVersion, usage: &DiskUsage) -> DiskUsageVie
         images: usage.images.as_deref().map(|images| image::summaries(version, images)),
         containers: usage.containers.as_deref().map(|list| Containers { version, list }),
         volumes: usage.volumes.as_deref().map(|list| volume::all(version, list)),
-        build_cache: (version >= ApiVersion::v1(39)).then_some(&usage.build_cache),
-        builder_size: (version < ApiVersion::v1(42)).then_some(0),
+        build_cache: (version >= ApiVersion::v1(39)).then(|| build_cache(version, usage.build_cache.clone())),
+        builder_size: (version < ApiVersion::v1(42))
+            .then(|| usage.build_cache.iter().flatten().map(|record| record.size).sum()),
     }
+}
+
+/// Before 1.42 a record had one parent.
+fn build_cache(version: ApiVersion, mut records: Option<Vec<BuildCache>>) -> CacheRecords {
+    if version < ApiVersion::v1(42) {
+        for record in records.iter_mut().flatten() {
+            let parents = record.parents.take();
+            record.parent = parents.into_iter().flatten().next().unwrap_or_default();
+        }
+    }
+    CacheRecords(records)
 }
 
 #[cfg(test)]

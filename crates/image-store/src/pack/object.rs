@@ -93,6 +93,16 @@ impl Reader {
     }
 }
 
+/// The same for a few objects, of which most have none.
+pub(super) fn attributes(found: &Found) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut none: [u8; 0] = [];
+    match listxattr(magic(found), &mut none[..]) {
+        Ok(0) | Err(Errno::OPNOTSUPP) => Ok(Vec::new()),
+        Ok(_) => Reader::new().xattrs(found),
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// The next range of data at or after `at`; an empty one at the end if there is none.
 fn next_data(file: &OwnedFd, at: u64, size: u64) -> io::Result<(u64, u64)> {
     let start = match seek(file, SeekFrom::Data(at)) {

@@ -44,6 +44,16 @@ impl Found {
         if self.kind() == FileType::Directory { super::object::is_opaque(self) } else { Ok(false) }
     }
 
+    /// The attributes that belong to a file wherever it is.
+    pub fn xattrs(&self) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        super::object::attributes(self)
+    }
+
+    /// Where a symbolic link leads.
+    pub fn target(&self) -> io::Result<Vec<u8>> {
+        super::object::target(self)
+    }
+
     /// The capabilities that the file gives.
     pub fn capabilities(&self) -> io::Result<Option<Vec<u8>>> {
         if self.kind() == FileType::RegularFile { super::object::capabilities(self) } else { Ok(None) }

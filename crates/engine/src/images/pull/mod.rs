@@ -46,6 +46,16 @@ impl Engine {
     /// Begins to pull an image, or all images of a repository. What fails before the first line is the request's
     /// failure.
     pub fn image_pull(&self, request: ImagePull) -> Result<Operation> {
+        let pull = self.pull(request)?;
+        Ok(Operation::start(|reporter| async move { pull.run(&reporter).await }))
+    }
+
+    /// Pulls an image as a part of something else.
+    pub(crate) async fn pull_within(&self, request: ImagePull, reporter: &Reporter) -> Result<()> {
+        self.pull(request)?.run(reporter).await
+    }
+
+    fn pull(&self, request: ImagePull) -> Result<Pull> {
         let reference = reference(&request.image, &request.tag)?;
         if reference.familiar_name() == "scratch" {
             return Err(Error::forbidden("'scratch' is a reserved name"));
@@ -53,8 +63,7 @@ impl Engine {
         let platform = request.platform.as_deref().map(str::parse).transpose()?;
         let credentials = super::login::credentials(&request.auth);
         let repository = self.registry.repository(&reference, &credentials, Access::Pull)?;
-        let pull = Pull { engine: self.arc(), repository, reference, platform, image: request.image };
-        Ok(Operation::start(|reporter| async move { pull.run(&reporter).await }))
+        Ok(Pull { engine: self.arc(), repository, reference, platform, image: request.image })
     }
 }
 

@@ -1,0 +1,218 @@
+//! Contexts that are git repositories: `remote=URL[#ref[:directory]]`.
+//!
+//! The repository is fetched by the host's `git`, which gets an environment of its own: no configuration, no prompts,
+//! no other transports than the ones named here, no hooks, no submodules. What it checks out is read like any hostile
+//! tree, and is gone with the fetch.
+
+use super::scratch::Scratch;
+use super::spool::Spool;
+use crate::{Engine, blocking};
+use gantry_image_store::pack::{self, Form, Found};
+use gantry_model::error::Context;
+use gantry_model::{Error, Result};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// What git says is kept up to here.
+const MOST_SAID: usize = 64 << 10;
+/// Of a server that sends nothing: git gives up after so many seconds.
+const STALLED: &str = "60";
+
+/// A repository, and what of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GitUrl {
+    url: String,
+    reference: String,
+    directory: String,
+}
+
+impl GitUrl {
+    /// Whether a URL is one of a repository.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
+        let is = |prefix: &str| url.starts_with(prefix);
+        let over_http = (is("http://") || is("https://")) && url.strip_suffix(".git").is_some();
+        let other = is("git://") || is("ssh://") || is("git@");
+        let url = if is("github.com/") {
+            format!("https://{url}")
+        } else if over_http || other {
+            url.to_owned()
+        } else {
+            return None;
+        };
+        let (reference, directory) = fragment.split_once(':').unwrap_or((fragment, ""));
+        let reference = if reference.is_empty() { "HEAD" } else { reference };
+        Some(Self { url, reference: reference.to_owned(), directory: directory.to_owned() })
+    }
+
+    /// A name that git would take for an option, or for more than a name.
+    fn check(&self) -> Result<()> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+');
+        let reference = &self.reference;
+        if reference.starts_with('-') || reference.contains("..") || !reference.chars().all(plain) {
+            return Err(Error::invalid(format!("invalid git reference: {reference}")));
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Fetches a repository's files.
+    pub(super) async fn fetch_git(&self, git: GitUrl) -> Result<Spool> {
+        git.check()?;
+        let engine = self.arc();
+        let running = Arc::<Running>::default();
+        // Ends git when the client goes away.
+        let _ended = EndWith(running.clone());
+        blocking(move || {
+            let scratch = engine.scratch()?;
+            checkout(&git, &scratch, &running)?;
+            read(&git, &scratch, &engine.build_dir()?.join("tmp"))
+        })
+        .await
+    }
+}
+
+/// Checks the reference out; the newest state alone, where the server can tell it by name.
+fn checkout(git: &GitUrl, scratch: &Scratch, running: &Running) -> Result<()> {
+    let run = |arguments: &[&str]| run(arguments, scratch, running);
+    run(&["init", "--quiet", "."])?;
+    let shallow = ["fetch", "--quiet", "--no-tags", "--depth=1", "--", &git.url, &git.reference];
+    if run(&shallow).is_ok() {
+        return run(&["checkout", "--quiet", "--detach", "FETCH_HEAD"]);
+    }
+    // A commit by its number, or a server that knows no depths.
+    let all = ["fetch", "--quiet", "--tags", "--", &git.url, "+refs/heads/*:refs/remotes/origin/*"];
+    run(&all)?;
+    let branch = format!("origin/{}", git.reference);
+    run(&["checkout", "--quiet", "--detach", &git.reference, "--"])
+        .or_else(|_| run(&["checkout", "--quiet", "--detach", &branch, "--"]))
+}
+
+/// Runs git to its end. The daemon's children are reaped by the kernel, so that a shell has to say how it ended.
+fn run(arguments: &[&str], scratch: &Scratch, running: &Running) -> Result<()> {
+    let dir = scratch.upper();
+    let (mut output, end) = io::pipe()?;
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", "git \"$@\" </dev/null; printf '\\n%s' $?", "sh", "-c", "core.hooksPath=/dev/null"])
+        .args(["-c", &format!("http.lowSpeedTime={STALLED}"), "-c", "http.lowSpeedLimit=1"])
+        .args(arguments)
+        .current_dir(&dir)
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", scratch.empty())
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_ASKPASS", "/bin/false")
+        .env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
+        .env("GIT_ALLOW_PROTOCOL", "git:http:https:ssh")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(end.try_clone()?)
+        .stderr(end);
+    let child = command.spawn().context("running git")?;
+    drop(command);
+    running.set(child.id());
+    let mut said = Vec::new();
+    output.by_ref().take(MOST_SAID as u64).read_to_end(&mut said)?;
+    io::copy(&mut output, &mut io::sink())?;
+    running.clear();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let (text, status) = said.rsplit_once('\n').unwrap_or((&said, ""));
+    match status {
+        "0" => Ok(()),
+        "127" => Err(Error::invalid("git is not installed on the engine's host")),
+        _ => Err(Error::invalid(format!("error fetching the git repository: {}", text.trim()))),
+    }
+}
+
+/// The files that were checked out, without git's own.
+fn read(git: &GitUrl, scratch: &Scratch, dir: &Path) -> Result<Spool> {
+    let top = super::backend::open_layer(&scratch.upper())?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = if git.directory.is_empty() { "." } else { git.directory.as_str() };
+    let opened = openat2(&top, directory, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS);
+    let root: OwnedFd = opened.map_err(io::Error::from).map_err(|e| {
+        Error::invalid(format!("error setting git context, {directory} is no directory of the repository: {e}"))
+    })?;
+    let (mut archive, mut end) = io::pipe()?;
+    thread::scope(|scope| {
+        let packer = scope.spawn(move || {
+            let own = |_: &Found, path: &[u8]| path == b".git";
+            pack::pack(&root, Form::Tree, None, &own, &mut end)
+        });
+        let spool = Spool::read(&mut archive, dir);
+        drop(archive);
+        let packed = packer.join().unwrap_or_else(|_| Err(pack::PackError::Write(io::ErrorKind::Other.into())));
+        match (spool, packed) {
+            (Ok(spool), Ok(_)) => Ok(spool),
+            (Err(e), _) => Err(e),
+            (_, Err(e)) => Err(e.into()),
+        }
+    })
+}
+
+/// The process group that runs, if one does. Its number is nobody else's as long as one of it has the pipe.
+#[derive(Default)]
+struct Running(Mutex<Option<Pid>>);
+
+impl Running {
+    fn set(&self, pid: u32) {
+        *self.lock() = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    }
+
+    fn clear(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Pid>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the group when the future that waits for it is dropped.
+struct EndWith(Arc<Running>);
+
+impl Drop for EndWith {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.lock().take() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::GitUrl;
+
+    #[test]
+    fn urls() {
+        let parse = |text| GitUrl::parse(text).map(|git| (git.url, git.reference, git.directory));
+        let of = |a: &str, b: &str, c: &str| Some((a.to_owned(), b.to_owned(), c.to_owned()));
+        assert_eq!(parse("git://h/r"), of("git://h/r", "HEAD", ""));
+        assert_eq!(parse("https://h/r.git#v1:sub/dir"), of("https://h/r.git", "v1", "sub/dir"));
+        assert_eq!(parse("git@h:r#:sub"), of("git@h:r", "HEAD", "sub"));
+        assert_eq!(parse("github.com/u/r"), of("https://github.com/u/r", "HEAD", ""));
+        assert_eq!(parse("https://h/context.tar"), None);
+        assert_eq!(parse("file:///r.git"), None);
+    }
+
+    #[test]
+    fn references_are_names() {
+        for (reference, good) in
+            [("v1.0", true), ("feature/x", true), ("--upload-pack=x", false), ("a..b", false), ("a b", false)]
+        {
+            let git = GitUrl::parse(&format!("git://h/r#{reference}")).unwrap();
+            assert_eq!(git.check().is_ok(), good, "{reference}");
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Which files of a source a `COPY` or `ADD` means, and where each of them goes.
+
+use crate::digest::{combined, hex};
+use crate::ignore::{Ignore, Verdict};
+use crate::pattern::Pattern;
+use crate::source::{Kind, Place, Source, join, resolve, resolve_match};
+use gantry_model::{Error, Result};
+use std::io;
+
+/// Directories in directories.
+const MAX_DEPTH: usize = 1024;
+/// Files that one pattern may mean.
+const MAX_MATCHES: usize = 1_000_000;
+
+/// Something to copy: a directory with everything in it, or one other thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selected {
+    /// The path as the pattern found it, which its name comes from.
+    pub asked: Vec<u8>,
+    /// Where that leads.
+    pub place: Place,
+    /// How many parts of the path are before `/./`, which `--parents` leaves out.
+    pub before: usize,
+}
+
+impl Selected {
+    /// The last part of the path.
+    pub fn name(&self) -> &[u8] {
+        self.asked.rsplit(|&b| b == b'/').next().unwrap_or_default()
+    }
+
+    /// What `--parents` keeps of the path.
+    pub fn kept(&self) -> &[u8] {
+        let start = self.asked.split(|&b| b == b'/').take(self.before).map(|part| part.len() + 1).sum();
+        self.asked.get(start..).unwrap_or_default()
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.place.node.kind == Kind::Directory
+    }
+}
+
+/// Finds what a path or pattern means.
+pub fn select(source: &dyn Source, pattern: &str) -> Result<Vec<Selected>> {
+    check_inside(pattern)?;
+    let clean = crate::ignore::clean(pattern);
+    let before = pattern.split_once("/./").map(|(before, _)| crate::ignore::clean(before));
+    let before = before.map_or(0, |text| text.split('/').filter(|part| !part.is_empty()).count());
+    let failed = |e: io::Error| Error::invalid(format!("cannot read {pattern} in {}: {e}", source.describe()));
+    if !Pattern::is_special(&clean) {
+        let place = resolve(source, clean.as_bytes()).map_err(failed)?;
+        let place = place.ok_or_else(|| missing(source, &clean))?;
+        return Ok(vec![Selected { asked: clean.into_bytes(), place, before }]);
+    }
+    let mut found = vec![Vec::new()];
+    for part in clean.split('/') {
+        found = step(source, found, part).map_err(failed)?;
+    }
+    let mut selected = Vec::new();
+    for path in found {
+        // A link that leads nowhere is nothing to copy.
+        if let Some(place) = resolve_match(source, &path).map_err(failed)? {
+            selected.push(Selected { asked: path, place, before });
+        }
+    }
+    if selected.is_empty() {
+        return Err(Error::invalid(format!(
+            "no source files were specified: {pattern} matches nothing in {}",
+            source.describe()
+        )));
+    }
+    Ok(selected)
+}
+
+/// From directories to those of their entries that fit one part of a pattern.
+fn step(source: &dyn Source, dirs: Vec<Vec<u8>>, part: &str) -> io::Result<Vec<Vec<u8>>> {
+    let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidInput, message);
+    let pattern = Pattern::plain(part).map_err(|e| invalid(e.to_string()))?;
+    let mut found = Vec::new();
+    for dir in dirs {
+        if !Pattern::is_special(part) {
+            found.push(join(&dir, part.as_bytes()));
+            continue;
+        }
+        let Some(place) = resolve_match(source, &dir)? else { continue };
+        if place.node.kind != Kind::Directory {
+            continue;
+        }
+        let names = source.list(&place.path)?;
+        found
+            .extend(names.iter().filter(|n| pattern.matches(&String::from_utf8_lossy(n))).map(|name| join(&dir, name)));
+        if found.len() > MAX_MATCHES {
+            return Err(invalid("the pattern matches too many files".to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+/// A path that its text alone leads out of the context.
+fn check_inside(pattern: &str) -> Result<()> {
+    let mut depth = 0i64;
+    for part in pattern.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+        if depth < 0 {
+            return Err(Error::invalid(format!("forbidden path outside the build context: {pattern} ()")));
+        }
+    }
+    Ok(())
+}
+
+fn missing(source: &dyn Source, path: &str) -> Error {
+    Error::invalid(format!(
+        "file not found in {} or excluded by .dockerignore: stat {path}: file does not exist",
+        source.describe()
+    ))
+}
+
+/// The digest of what was selected, in Docker's form.
+pub fn digest(source: &dyn Source, selected: &[Selected], exclude: &Ignore) -> io::Result<String> {
+    let mut digests = Vec::new();
+    for one in selected {
+        if !one.is_directory() {
+            digests.push(format!("file:{}", hex(&source.digest(&one.place.path, &one.place.node)?)));
+            continue;
+        }
+        let mut inside = Vec::new();
+        walk(source, &one.place, exclude, &mut |_, place| {
+            inside.push(hex(&source.digest(&place.path, &place.node)?));
+            Ok(())
+        })?;
+        inside.sort_unstable();
+        digests.push(combined("dir", &inside));
+    }
+    Ok(if digests.len() == 1 { digests.remove(0) } else { combined("multi", &digests) })
+}
+
+/// Everything in a directory, each directory before what is in it: the path from there, and the place.
+pub fn walk(
+    source: &dyn Source,
+    top: &Place,
+    exclude: &Ignore,
+    visit: &mut dyn FnMut(&[u8], &Place) -> io::Result<()>,
+) -> io::Result<()> {
+    below(source, &top.path, b"", exclude, &exclude.top(), 0, visit)
+}
+
+fn below(
+    source: &dyn Source,
+    dir: &[u8],
+    shown: &[u8],
+    exclude: &Ignore,
+    verdict: &Verdict,
+    depth: usize,
+    visit: &mut dyn FnMut(&[u8], &Place) -> io::Result<()>,
+) -> io::Result<()> {
+    if depth > MAX_DEPTH {
+        return Err(io::Error::new(io::ErrorKind::InvalidFilename, "directories are nested too deeply"));
+    }
+    for name in source.list(dir)? {
+        let (path, relative) = (join(dir, &name), join(shown, &name));
+        let said = exclude.look(verdict, &String::from_utf8_lossy(&relative));
+        let Some(node) = source.look(&path)? else { continue };
+        let is_directory = node.kind == Kind::Directory;
+        if !said.ignored {
+            visit(&relative, &Place { path: path.clone(), node })?;
+        }
+        if is_directory && (!said.ignored || exclude.has_exceptions()) {
+            below(source, &path, &relative, exclude, &said, depth + 1, visit)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Node;
+    use crate::tree::{Entry, Tree};
+    use std::io::Read;
+
+    struct Files(Tree);
+
+    impl Source for Files {
+        fn look(&self, path: &[u8]) -> io::Result<Option<Node>> {
+            if path.is_empty() {
+                return Ok(Some(Entry::directory().node));
+            }
+            Ok(self.0.get(path).map(|entry| entry.node.clone()))
+        }
+        fn list(&self, path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+            Ok(self.0.list(path))
+        }
+        fn open(&self, _: &[u8], _: &Node) -> io::Result<Box<dyn Read + '_>> {
+            Ok(Box::new(io::empty()))
+        }
+        fn digest(&self, path: &[u8], _: &Node) -> io::Result<[u8; 32]> {
+            let mut digest = [0; 32];
+            digest[0] = path.len() as u8;
+            Ok(digest)
+        }
+        fn describe(&self) -> String {
+            "build context".into()
+        }
+    }
+
+    fn files(list: &[(&str, Kind)]) -> Files {
+        let mut tree = Tree::default();
+        for (path, kind) in list {
+            let mut entry = Entry::directory();
+            entry.node.kind = kind.clone();
+            tree.insert(path.as_bytes().to_vec(), entry).unwrap();
+        }
+        Files(tree)
+    }
+
+    fn example() -> Files {
+        let link = |to: &str| Kind::Link(to.as_bytes().to_vec());
+        files(&[
+            ("a/x.txt", Kind::File(1)),
+            ("a/y.txt", Kind::File(1)),
+            ("a/b/z", Kind::File(1)),
+            ("out", link("/../../etc/passwd")),
+            ("in", link("a")),
+            ("in2", link("/in/b")),
+            ("loop", link("loop")),
+            ("etc/passwd", Kind::File(1)),
+        ])
+    }
+
+    fn names(pattern: &str) -> Result<Vec<(String, String)>> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(select(&example(), pattern)?.iter().map(|s| (text(&s.asked), text(&s.place.path))).collect())
+    }
+
+    #[test]
+    fn paths_and_patterns() {
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(names("a/x.txt").unwrap(), [pair("a/x.txt", "a/x.txt")]);
+        assert_eq!(names("/a/../a").unwrap(), [pair("a", "a")]);
+        assert_eq!(names(".").unwrap(), [pair("", "")]);
+        assert_eq!(names("a/*.txt").unwrap().len(), 2);
+        assert_eq!(
+            names("*/x.txt").unwrap().iter().map(|(a, _)| a.as_str()).collect::<Vec<_>>(),
+            ["a/x.txt", "in/x.txt"]
+        );
+        assert_eq!(names("in/x.txt").unwrap(), [pair("in/x.txt", "a/x.txt")]);
+        assert_eq!(names("in2/z").unwrap(), [pair("in2/z", "a/b/z")]);
+        // A link that leads out of the context ends at its top.
+        assert_eq!(names("out").unwrap(), [pair("out", "etc/passwd")]);
+    }
+
+    #[test]
+    fn parents_are_kept_from_a_point_on() {
+        let kept = |pattern| select(&example(), pattern).unwrap()[0].kept().to_vec();
+        assert_eq!(kept("a/b/z"), b"a/b/z");
+        assert_eq!(kept("a/./b/z"), b"b/z");
+        assert_eq!(kept("./a/b/z"), b"a/b/z");
+        assert_eq!(kept("a/./*.txt"), b"x.txt");
+    }
+
+    #[test]
+    fn nothing_there() {
+        let message = |pattern| names(pattern).unwrap_err().message().to_owned();
+        assert_eq!(
+            message("nope"),
+            "file not found in build context or excluded by .dockerignore: stat nope: file does not exist"
+        );
+        assert!(message("n*").starts_with("no source files were specified"));
+        assert_eq!(message("../x"), "forbidden path outside the build context: ../x ()");
+        assert_eq!(message("a/../../x"), "forbidden path outside the build context: a/../../x ()");
+        assert!(message("loop").contains("too many links"));
+        assert!(message("[").contains("syntax error"));
+    }
+
+    #[test]
+    fn walks_leave_out_what_is_excluded() {
+        let files = example();
+        let top = resolve(&files, b"a").unwrap().unwrap();
+        let mut seen = Vec::new();
+        let exclude = Ignore::of(&["*.txt".into(), "!y.txt".into()]).unwrap();
+        walk(&files, &top, &exclude, &mut |path, _| {
+            seen.push(String::from_utf8_lossy(path).into_owned());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, ["b", "b/z", "y.txt"]);
+        let all = digest(&files, &select(&files, "a").unwrap(), &Ignore::default()).unwrap();
+        let some = digest(&files, &select(&files, "a").unwrap(), &exclude).unwrap();
+        assert!(all.starts_with("dir:") && all != some);
+        assert!(digest(&files, &select(&files, "a/*").unwrap(), &exclude).unwrap().starts_with("multi:"));
+    }
+}
