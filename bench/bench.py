@@ -16,9 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import builds
 import many
 import networks
-import builds
 import payload
 import registry
 import report

@@ -242,11 +242,16 @@ def test_ignored_files(engine):
 
 def test_limits_and_hosts(engine):
     text = BASE + "RUN cat /etc/hosts > /hosts; cat /proc/self/cgroup > /cgroup; df /dev/shm > /shm; ulimit -n > /files\n"
-    built = build(engine, {}, text, memory=64 << 20, extrahosts="there:1.2.3.4", shmsize=8 << 20, networkmode="none",
+    built = build(engine, {}, text, memory=64 << 20, extrahosts="there:1.2.3.4", shmsize=8 << 20, networkmode="none", cpusetcpus="0",
                   ulimits=json.dumps([{"Name": "nofile", "Soft": 99, "Hard": 100}]))
     found = walk(engine, built.id)
     assert b"1.2.3.4\tthere" in found["hosts"][4]
     assert b" 8192 " in found["shm"][4] and found["files"][4] == b"99\n"
+
+
+def test_a_platform(engine):
+    built = build(engine, {}, BASE + "RUN true\n", platform="linux/amd64")
+    assert document(engine, built.id)["architecture"] == "amd64"
 
 
 def test_a_client_that_leaves_ends_the_build(engine):
@@ -363,6 +368,27 @@ def test_cache_records(engine):
     assert build(engine, {}, BASE + "RUN head -c 5000 /dev/zero > /five\nLABEL a=b\n").cached == 1
     engine.api.get(f"/images/{built.id}/json", expect=200)
     engine.api.post("/build/prune", filters={"nope": ["x"]}, all=True, expect=400)
+
+
+@pytest.mark.differs(reference="its classic builder keeps no records")
+def test_what_is_pruned(engine):
+    new = Client(engine.socket, "1.51", engine.recorder)
+    new.post("/build/prune", all=True, expect=200)
+    build(engine, {}, BASE + "RUN head -c 3000 /dev/zero > /a\nRUN --mount=type=cache,target=/c head -c 50 /dev/zero > /c/x\n")
+    kept = {r["Description"][:12]: r["ID"] for r in new.get("/system/df", expect=200).json["BuildCache"]}
+    below, above, mount = kept["RUN head -c "], kept["RUN --mount="], kept["cached mount"]
+
+    def prune(**query):
+        return new.post("/build/prune", expect=200, **query).json.get("CachesDeleted") or []
+
+    for nothing in ({"id": ["nope"]}, {"shared": ["true"]}, {"private": ["false"]}, {"inuse": ["true"]}, {"label": ["a"]}):
+        assert prune(filters=nothing) == [], nothing
+    for nothing in ("keep-storage", "reserved-space", "max-used-space"):
+        assert prune(**{nothing: 1 << 30}) == [], nothing
+    assert prune(**{"min-free-space": 1}) == []
+    assert prune(filters={"parent": [below], "type": ["regular"]}) == [above]
+    assert prune(filters={"id": [mount], "type": ["exec.cachemount"]}) == [mount]
+    assert prune(**{"max-used-space": 1}) == [below]
 
 
 def test_images_of_others_as_a_cache(engine, own_engine):
