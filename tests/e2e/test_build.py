@@ -526,6 +526,8 @@ def repository(engine, tmp_path):
 
 def test_git_contexts(engine, repository):
     for fragment, label in [("", "main"), ("#other", "other"), ("#of-other", "other"), ("#main:sub", "sub-main"), ("#:sub", "sub-main")]:
+        if engine.is_reference and fragment in ("", "#:sub"):
+            continue  # Without a name it wants a branch called master.
         built = build(engine, b"", remote=repository + fragment)
         assert config(engine, built.id)["Labels"]["at"] == label, fragment
     if not engine.is_reference:

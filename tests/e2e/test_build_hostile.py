@@ -68,7 +68,8 @@ def test_archive_paths_that_lead_out(engine, secret):
     body = context({"Dockerfile": BASE + "COPY . /x\n", "../" * 12 + str(secret)[1:]: "overwritten"})
     built = build(engine, body, check=False)
     assert secret.read_text() == "of the host"
-    assert built.error or not any("secret" in name for name in walk(engine, built.id))
+    # dockerd takes it for a path below the context's top.
+    assert built.error or engine.is_reference or not any("secret" in name for name in walk(engine, built.id))
 
 
 def test_unpacked_archives_stay_inside(engine, secret):
