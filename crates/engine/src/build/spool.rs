@@ -35,8 +35,12 @@ impl Spool {
     /// Reads an archive or, if it is none, a Dockerfile alone.
     pub(super) fn read_any(body: &mut dyn Read, dir: &Path) -> Result<Self> {
         let (compression, mut stream) = opened(body)?;
-        let start = stream.fill_buf().map_err(unreadable)?;
-        if compression != Compression::None || looks_like_tar(start) {
+        // A buffer may end anywhere: what decides is the first block.
+        let mut start = Vec::with_capacity(BLOCK);
+        stream.by_ref().take(BLOCK as u64).read_to_end(&mut start).map_err(unreadable)?;
+        let is_archive = compression != Compression::None || looks_like_tar(&start);
+        let mut stream = io::Cursor::new(start).chain(stream);
+        if is_archive {
             return Self::archive(&mut stream, dir);
         }
         let mut text = Vec::new();
