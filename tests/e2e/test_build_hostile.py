@@ -136,7 +136,7 @@ def test_a_fork_bomb_under_a_limit(engine):
 
 
 def test_stages_that_name_themselves(engine):
-    for text in ("FROM a AS a\n", "FROM b AS a\nFROM a AS b\n", BASE.strip() + " AS a\nCOPY --from=a /x /y\n"):
+    for text in ("FROM itself AS itself\n", "FROM second AS first\nFROM first AS second\n", BASE.strip() + " AS a\nCOPY --from=a /x /y\n"):
         built = build(engine, {}, text, check=False)
         assert built.error
     nothing_is_left(engine)

@@ -85,7 +85,8 @@ def test_nothing_leaks(own_engine):
 
 
 def test_memory_does_not_grow(own_engine):
-    """The daemon's own memory after 200 containers more is not more than a little above that after 40."""
+    """The daemon's own memory after 200 containers more is not more than a little above that after 640: by then the
+    heap has its size, and what is kept for a while (events, ended execs) has its bounds."""
     engine = own_engine()
     if engine.is_reference:
         return  # A garbage-collected heap of 100 MB says nothing in this time.
@@ -95,7 +96,7 @@ def test_memory_does_not_grow(own_engine):
         # Not Pss as a whole: what the program's pages count for depends on how many processes run it.
         return int(next(line for line in text.splitlines() if line.startswith("Pss_Anon:")).split()[1])
 
-    load(engine, 5)
+    load(engine, 80)
     before = memory()
     load(engine, 25)
     after = memory()
