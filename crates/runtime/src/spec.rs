@@ -142,6 +142,31 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
+impl Rlimit {
+    /// What it limits, without `RLIMIT_`; `UNKNOWN` for a number that has no name.
+    pub fn name(&self) -> &'static str {
+        const NAMES: [&str; 16] = [
+            "CPU",
+            "FSIZE",
+            "DATA",
+            "STACK",
+            "CORE",
+            "RSS",
+            "NPROC",
+            "NOFILE",
+            "MEMLOCK",
+            "AS",
+            "LOCKS",
+            "SIGPENDING",
+            "MSGQUEUE",
+            "NICE",
+            "RTPRIO",
+            "RTTIME",
+        ];
+        NAMES.get(self.resource as usize).copied().unwrap_or("UNKNOWN")
+    }
+}
+
 /// Where a namespace comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Namespace {

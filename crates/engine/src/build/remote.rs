@@ -5,9 +5,8 @@ use super::context::BuildContext;
 use super::files::file_node;
 use super::git::GitUrl;
 use super::spool::{Spool, unnamed};
-use crate::images::fetch::{PIECES, Piece, failed, feed};
-use crate::{Engine, blocking};
-use bytes::{Buf, Bytes};
+use crate::Engine;
+use crate::images::fetch::{Fetched, failed, read_with};
 use gantry_image_builder::{Kind, Node, Source};
 use gantry_model::error::Context;
 use gantry_model::{Digest, Error, Result};
@@ -16,7 +15,6 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use tokio::sync::mpsc;
 
 impl Engine {
     /// Fetches a context: an archive, or a Dockerfile alone.
@@ -40,12 +38,7 @@ impl Engine {
         work: impl FnOnce(&mut Fetched) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let body = self.registry.file(url).await.map_err(|e| failed(url, e))?;
-        let (queue, pieces) = mpsc::channel(PIECES);
-        let mut reader = Fetched { pieces, current: Bytes::new(), ended: false };
-        let done = blocking(move || work(&mut reader));
-        // Work that fails lets go of the queue, and so ends the download.
-        let ((), done) = tokio::join!(feed(body, queue), done);
-        done
+        read_with(body, "build", move |mut reader| work(&mut reader)).await
     }
 }
 
@@ -152,29 +145,6 @@ impl Read for At<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.file.read_at(buffer, self.at)?;
         self.at += length as u64;
-        Ok(length)
-    }
-}
-
-/// What arrives, for a thread.
-struct Fetched {
-    pieces: mpsc::Receiver<Piece>,
-    current: Bytes,
-    ended: bool,
-}
-
-impl Read for Fetched {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() && !self.ended {
-            match self.pieces.blocking_recv() {
-                Some(Ok(Some(bytes))) => self.current = bytes,
-                Some(Ok(None)) => self.ended = true,
-                Some(Err(e)) => return Err(io::Error::other(e)),
-                None => return Err(io::Error::other("the build was cancelled")),
-            }
-        }
-        let length = self.current.len().min(buffer.len());
-        self.current.copy_to_slice(&mut buffer[..length]);
         Ok(length)
     }
 }

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Pieces that wait for the import.
-pub(crate) const PIECES: usize = 8;
+/// Pieces that wait for their reader.
+const PIECES: usize = 8;
 /// A server from which nothing comes for so long is given up.
 const STALLED: Duration = Duration::from_secs(60);
 
 /// What travels from the connection to whoever reads blockingly.
-pub(crate) type Piece = Result<Option<Bytes>, String>;
+type Piece = Result<Option<Bytes>, String>;
 
 impl Engine {
     /// Begins to import what is at a URL; one without a scheme means http.
@@ -32,19 +32,32 @@ impl Engine {
 async fn fetch(engine: Arc<Engine>, url: String, import: ImageImport, reporter: &Reporter) -> Result<()> {
     let body = engine.registry.file(&url).await.map_err(|e| failed(&url, e))?;
     reporter.tell(lines::message(format!("Downloading from {url}")));
-    let (queue, pieces) = mpsc::channel(PIECES);
-    let meter = Meter::new("", reporter);
-    let mut reader =
-        Fetched { pieces, current: Bytes::new(), ended: false, read: 0, total: body.total.unwrap_or(0), meter };
-    let imported = blocking(move || Images { engine: &engine }.import_from(&url, &mut reader, import));
-    // An import that fails lets go of the queue, and so ends the download.
-    let ((), imported) = tokio::join!(feed(body, queue), imported);
+    let (meter, total) = (Meter::new("", reporter), body.total.unwrap_or(0));
+    let imported = read_with(body, "import", move |fetched| {
+        let mut reader = Metered { fetched, read: 0, total, meter };
+        Images { engine: &engine }.import_from(&url, &mut reader, import)
+    });
+    let imported = imported.await;
     reporter.tell(lines::message(imported?));
     Ok(())
 }
 
+/// Lets `work`, which is part of `whole`, read blockingly what arrives.
+pub(crate) async fn read_with<T: Send + 'static>(
+    body: BlobBody,
+    whole: &'static str,
+    work: impl FnOnce(Fetched) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (queue, pieces) = mpsc::channel(PIECES);
+    let reader = Fetched { pieces, current: Bytes::new(), ended: false, whole };
+    let done = blocking(move || work(reader));
+    // Work that fails lets go of the queue, and so ends the download.
+    let ((), done) = tokio::join!(feed(body, queue), done);
+    done
+}
+
 /// Hands over what arrives, until its end or the reader's.
-pub(crate) async fn feed(mut body: BlobBody, queue: mpsc::Sender<Piece>) {
+async fn feed(mut body: BlobBody, queue: mpsc::Sender<Piece>) {
     loop {
         let piece = match tokio::time::timeout(STALLED, body.next()).await {
             Ok(next) => next.map_err(|e| e.to_string()),
@@ -57,14 +70,12 @@ pub(crate) async fn feed(mut body: BlobBody, queue: mpsc::Sender<Piece>) {
     }
 }
 
-/// What arrives, for the importing thread.
-struct Fetched {
+/// What arrives, for a thread.
+pub(crate) struct Fetched {
     pieces: mpsc::Receiver<Piece>,
     current: Bytes,
     ended: bool,
-    read: u64,
-    total: u64,
-    meter: Meter,
+    whole: &'static str,
 }
 
 impl Read for Fetched {
@@ -74,13 +85,28 @@ impl Read for Fetched {
                 Some(Ok(Some(bytes))) => self.current = bytes,
                 Some(Ok(None)) => self.ended = true,
                 Some(Err(e)) => return Err(io::Error::other(e)),
-                None => return Err(io::Error::other("the import was cancelled")),
+                None => return Err(io::Error::other(format!("the {} was cancelled", self.whole))),
             }
         }
         let length = self.current.len().min(buffer.len());
         self.current.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}
+
+/// The same, with the client told how far it is.
+struct Metered {
+    fetched: Fetched,
+    read: u64,
+    total: u64,
+    meter: Meter,
+}
+
+impl Read for Metered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.fetched.read(buffer)?;
         self.read += length as u64;
-        if self.ended {
+        if self.fetched.ended {
             self.meter.restart();
         }
         self.meter.tell("Importing", self.read, self.total.max(self.read));

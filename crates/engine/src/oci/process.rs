@@ -5,26 +5,6 @@ use gantry_runtime::spec::ProcessSpec;
 use gantry_runtime::view::User;
 use serde_json::{Value, json};
 
-/// `RLIMIT_*` by number.
-const RLIMITS: [&str; 16] = [
-    "CPU",
-    "FSIZE",
-    "DATA",
-    "STACK",
-    "CORE",
-    "RSS",
-    "NPROC",
-    "NOFILE",
-    "MEMLOCK",
-    "AS",
-    "LOCKS",
-    "SIGPENDING",
-    "MSGQUEUE",
-    "NICE",
-    "RTPRIO",
-    "RTTIME",
-];
-
 /// The process in the words of the OCI runtime specification.
 pub(super) fn of_spec(spec: &ProcessSpec, user: &User, oom_score_adj: Option<i32>) -> Value {
     let mut env = spec.env.clone();
@@ -48,7 +28,7 @@ pub(super) fn of_spec(spec: &ProcessSpec, user: &User, oom_score_adj: Option<i32
             "ambient": names(sets.ambient),
         },
         "rlimits": spec.rlimits.iter().map(|limit| json!({
-            "type": format!("RLIMIT_{}", RLIMITS.get(limit.resource as usize).unwrap_or(&"UNKNOWN")),
+            "type": format!("RLIMIT_{}", limit.name()),
             "soft": limit.soft,
             "hard": limit.hard,
         })).collect::<Vec<_>>(),

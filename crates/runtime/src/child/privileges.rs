@@ -18,7 +18,7 @@ use std::path::Path;
 pub(crate) fn limit(rlimits: &[Rlimit]) -> Result<()> {
     for limit in rlimits {
         process::set_rlimit(limit.resource, limit.soft, limit.hard).map_err(|e| {
-            let name = rlimit_name(limit.resource);
+            let name = limit.name();
             let mut failure = Failure::os(Stage::Setup, format!("error setting rlimit {name}"), &e);
             if e.raw_os_error() == Some(libc::EPERM) {
                 failure
@@ -35,31 +35,9 @@ pub(crate) fn limit(rlimits: &[Rlimit]) -> Result<()> {
 pub(crate) fn raise_hard_limits(pid: u32, rlimits: &[Rlimit]) -> Result<()> {
     for limit in rlimits {
         process::raise_hard_rlimit(pid, limit.resource, limit.hard)
-            .or_fail(Stage::Setup, || format!("error setting rlimit {}", rlimit_name(limit.resource)))?;
+            .or_fail(Stage::Setup, || format!("error setting rlimit {}", limit.name()))?;
     }
     Ok(())
-}
-
-fn rlimit_name(resource: u32) -> &'static str {
-    const NAMES: [&str; 16] = [
-        "CPU",
-        "FSIZE",
-        "DATA",
-        "STACK",
-        "CORE",
-        "RSS",
-        "NPROC",
-        "NOFILE",
-        "MEMLOCK",
-        "AS",
-        "LOCKS",
-        "SIGPENDING",
-        "MSGQUEUE",
-        "NICE",
-        "RTPRIO",
-        "RTTIME",
-    ];
-    NAMES.get(resource as usize).unwrap_or(&"UNKNOWN")
 }
 
 /// Becomes `identity` with the process' capabilities, in its working directory and under its filter.
