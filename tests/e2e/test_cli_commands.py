@@ -394,8 +394,9 @@ def test_system_prune(docker):
 def test_system(docker, crowd):
     out = docker.out("system", "df")
     assert [line.split()[0] for line in out.splitlines()] == ["TYPE", "Images", "Containers", "Local", "Build"]
+    images = len(docker.out("images", "-q", "--no-trunc").split())  # The harness may keep another one for later tests.
     assert docker.out("system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}").splitlines()[:3] == [
-        "Images 1 1", "Containers 4 2", "Local Volumes 1 1"]
+        f"Images {images} 1", "Containers 4 2", "Local Volumes 1 1"]
     assert "alpha" in docker.out("system", "df", "-v")
     info = json.loads(docker.out("info", "--format", "{{json .}}"))
     assert (info["Containers"], info["ContainersRunning"], info["ContainersPaused"], info["ContainersStopped"]) == (4, 1, 1, 2)
