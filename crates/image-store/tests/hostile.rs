@@ -200,11 +200,14 @@ fn truncated_anywhere() {
         file(b, &"long/".repeat(40), &[2; 1500]);
     });
     let entries_end = whole.len() - 1024;
+    // Behind the data of the first file, of the second's name, and of the second file.
+    let padding = [1212..1536, 2249..2560, 4572..4608];
     for cut in (1..entries_end).step_by(97).chain([511, 513, 1024, 1025]) {
         let bench = Bench::new();
         match bench.import(&whole[..cut], "") {
-            // Between two entries the end is as good as the archive's own mark, as Docker and Go see it.
-            Ok(_) => assert_eq!(cut % 512, 0, "{cut}"),
+            // Between two entries the end is as good as the archive's own mark, as Docker and Go see it, and so it is
+            // where only padding is missing.
+            Ok(_) => assert!(cut % 512 == 0 || padding.iter().any(|padding| padding.contains(&cut)), "{cut}"),
             Err(error) => drop(blames_the_archive(&bench, &error)),
         }
     }

@@ -232,14 +232,25 @@ impl<R: BufRead> Archive<R> {
     }
 
     fn skip_data(&mut self) -> Result<(), TarError> {
-        self.remaining += std::mem::take(&mut self.padding);
         loop {
             let length = self.data()?.len();
             if length == 0 {
-                return Ok(());
+                break;
             }
             self.consume(length);
         }
+        // `docker build -f -` closes its pipe before the last file was padded, and Go's readers take that for the end.
+        let mut padding = std::mem::take(&mut self.padding);
+        while padding > 0 {
+            let available = self.stream.fill_buf()?.len();
+            if available == 0 {
+                break;
+            }
+            let length = usize::try_from(padding).unwrap_or(usize::MAX).min(available);
+            self.stream.consume(length);
+            padding -= length as u64;
+        }
+        Ok(())
     }
 
     fn read_extended(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
