@@ -80,7 +80,7 @@ fn request(call: &Call) -> Result<ImageBuild> {
         cgroup_parent: query.str("cgroupparent").to_owned(),
         shm_size,
         ulimits: json::<Vec<Ulimit>>(query.str("ulimits"), "ulimits")?,
-        security_opt: json(query.str("securityopt"), "securityopt")?,
+        security_opt: repeated(query.all("securityopt"), "securityopt")?,
         auths: registry_auth::registries(call),
     })
 }
@@ -95,17 +95,23 @@ fn json<T: DeserializeOwned + Default>(text: &str, name: &str) -> Result<T> {
     Ok(read.unwrap_or_default())
 }
 
-/// Given several times, as a list in JSON, or between commas.
-fn extra_hosts(given: Vec<String>) -> Result<Vec<String>> {
-    let mut hosts = Vec::new();
+/// Given several times, or as a list in JSON.
+fn repeated(given: Vec<String>, name: &str) -> Result<Vec<String>> {
+    let mut all = Vec::new();
     for text in given.into_iter().filter(|text| !text.is_empty()) {
         if text.starts_with('[') {
-            hosts.extend(json::<Vec<String>>(&text, "extrahosts")?);
+            all.extend(json::<Vec<String>>(&text, name)?);
         } else {
-            hosts.extend(text.split(',').map(str::to_owned));
+            all.push(text);
         }
     }
-    Ok(hosts)
+    Ok(all)
+}
+
+/// Given several times, as a list in JSON, or between commas.
+fn extra_hosts(given: Vec<String>) -> Result<Vec<String>> {
+    let given = repeated(given, "extrahosts")?;
+    Ok(given.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect())
 }
 
 pub(crate) async fn prune(call: Call) -> Result<Response<Body>> {
@@ -145,6 +151,8 @@ mod tests {
         assert_eq!(arguments["c"], None);
         assert!(json::<Vec<String>>("null", "cachefrom").unwrap().is_empty());
         assert!(json::<Vec<String>>("{", "cachefrom").unwrap_err().message().starts_with("error reading cachefrom"));
+        let options = repeated(vec!["seccomp=unconfined".into(), r#"["a=b,c"]"#.into()], "securityopt").unwrap();
+        assert_eq!(options, ["seccomp=unconfined", "a=b,c"]);
         let hosts = extra_hosts(vec!["a:1,b:2".into(), String::new(), r#"["c:3"]"#.into()]).unwrap();
         assert_eq!(hosts, ["a:1", "b:2", "c:3"]);
     }
