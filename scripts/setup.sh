@@ -65,6 +65,7 @@ test)
     need iptables iptables
     need dig bind9-dnsutils
     need dockerd docker.io
+    need docker-compose docker-compose
     need runc runc
     need crun crun
     need mmdebstrap mmdebstrap

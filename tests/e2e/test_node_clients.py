@@ -30,7 +30,7 @@ def node(engine, tmp_path):
 
 def test_dockerode(node, engine, registry):
     done = node("dockerode.js", IMAGE, f"{registry.host}/{engine.name('node')}")
-    assert len(done) == 13 and all(line.startswith("ok ") for line in done)
+    assert len(done) == 14 and all(line.startswith("ok ") for line in done)
 
 
 def test_testcontainers(node):

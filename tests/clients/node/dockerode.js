@@ -3,6 +3,9 @@
 'use strict';
 
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
 const { PassThrough } = require('node:stream');
 const Docker = require('dockerode');
 const { run, text, tarball, untar } = require('./support');
@@ -190,6 +193,53 @@ run({
     await followed(await docker.importImage(await tarball({ x: 'y' }), { repo: 'node-import', tag: '1' }));
     await docker.getImage('node-import:1').remove();
     assert.ok('SpaceReclaimed' in await docker.pruneImages({ filters: { label: { 'no-such-label': true } } }));
+  },
+
+  async builds() {
+    const from = `FROM ${image}\n`;
+    // A directory whose .dockerignore the client applies.
+    const context = fs.mkdtempSync(path.join(os.tmpdir(), 'node-build-'));
+    const files = {
+      'sub/File': `${from}ARG a\nRUN echo got $a; cat /etc/hosts; df /dev/shm; ls /sys/class/net\nCOPY . /ctx\nFROM ${image} AS wanted\nCOPY --from=0 /ctx /ctx\nFROM scratch\n`,
+      'kept': 'content', 'secret': 'x', '.dockerignore': 'secret\n',
+    };
+    for (const [name, content] of Object.entries(files)) {
+      fs.mkdirSync(path.dirname(path.join(context, name)), { recursive: true });
+      fs.writeFileSync(path.join(context, name), content);
+    }
+    const options = {
+      t: 'node-built:1', dockerfile: 'sub/File', buildargs: { a: 'A' }, labels: { l: '1' }, target: 'wanted', nocache: true, rm: true,
+      forcerm: true, networkmode: 'none', shmsize: 8 << 20, extrahosts: 'there:1.2.3.4', cachefrom: ['node-none:1'], memory: 128 << 20,
+      cpushares: 100, cpusetcpus: '0', platform: 'linux/amd64', registryconfig: { 'registry.test': { username: 'u', password: 'p' } },
+    };
+    const src = ['sub/File', 'kept', '.dockerignore'];
+    const lines = await followed(await docker.buildImage({ context, src }, options));
+    const said = lines.map((line) => line.stream || '').join('');
+    assert.match(said, /got A\n/);
+    assert.match(said, /1\.2\.3\.4\tthere\n/);
+    assert.match(said, / 8192 /);
+    assert.doesNotMatch(said, /eth0/);
+    assert.match(said, /Successfully tagged node-built:1\n$/);
+    const built = await docker.getImage('node-built:1').inspect();
+    assert.equal(lines.findLast((line) => line.aux).aux.ID, built.Id);
+    assert.deepEqual(built.Config.Labels, { l: '1' });
+    const container = await docker.createContainer({ ...body, Image: 'node-built:1', Cmd: ['sh', '-c', 'echo $(ls -A /ctx)'] });
+    await container.start();
+    await container.wait();
+    assert.equal((await container.logs({ stdout: true })).subarray(8).toString(), '.dockerignore kept sub\n');
+    await container.remove();
+    // An archive; what is known is taken.
+    const archive = () => tarball({ Dockerfile: `${from}LABEL a=b\nRUN true\n` });
+    await followed(await docker.buildImage(await archive(), { t: 'node-built:2' }));
+    const again = await followed(await docker.buildImage(await archive(), { t: 'node-built:3', q: true }));
+    assert.equal(again.at(-1).stream.trim(), (await docker.getImage('node-built:2').inspect()).Id);
+    const failed = await followed(await docker.buildImage(await tarball({ Dockerfile: `${from}RUN exit 5\n` }), { forcerm: true }));
+    assert.match(failed.at(-1).error, /returned a non-zero code: 5/);
+    assert.equal(failed.at(-1).errorDetail.code, 5);
+    await assert.rejects(docker.buildImage(await tarball({ Dockerfile: 'NOPE\n' }), {}), /unknown instruction: NOPE/i);
+    assert.ok('SpaceReclaimed' in await docker.pruneBuilder());
+    for (const tag of [1, 2, 3]) await docker.getImage(`node-built:${tag}`).remove();
+    fs.rmSync(context, { recursive: true });
   },
 
   async volumes() {
