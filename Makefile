@@ -5,6 +5,7 @@
 #   make build    dist/gantry, one static binary
 #   make docs-table  run the end-to-end tests and write down in docs/api.md what they show
 #   make soak     eight clients for an hour (SOAK_SECONDS); nothing may grow
+#   make judge    images of real projects, built by Gantry and dockerd, compared file by file
 #   make bench    Gantry beside dockerd and bare runc/crun, with the targets
 #   make lint     formatting, clippy, licences, dependency directions
 #   make fuzz     the readers of hostile input, FUZZ_SECONDS each
@@ -24,7 +25,7 @@ GANTRY ?= dist/gantry
 PYTEST_FLAGS ?= -n 2
 BENCH_FLAGS ?=
 
-.PHONY: all build run stop test test-rust test-e2e docs-table soak bench lint fmt fuzz install uninstall clean setup-build
+.PHONY: all build run stop test test-rust test-e2e docs-table soak judge bench lint fmt fuzz install uninstall clean setup-build
 
 all: build
 
@@ -80,6 +81,11 @@ SOAK_SECONDS ?= 3600
 soak: build $(VENV)/ready
 	@scripts/setup.sh test
 	cd tests && SOAK_SECONDS=$(SOAK_SECONDS) GANTRY_BIN="$(abspath dist/gantry)" "$(abspath $(VENV))/bin/python" -m pytest -s soak
+
+# Not part of `make test` either: dockerd takes minutes.
+judge: build $(VENV)/ready
+	@scripts/setup.sh test
+	cd tests && GANTRY_BIN="$(abspath dist/gantry)" "$(abspath $(VENV))/bin/python" -m pytest -rP judges
 
 bench: build
 	@scripts/setup.sh bench

@@ -55,7 +55,7 @@ def parse(status, body):
     return build
 
 
-def build(engine, files, dockerfile=None, *, api=None, check=True, headers=None, path=None, **query):
+def build(engine, files, dockerfile=None, *, api=None, check=True, headers=None, path=None, timeout=180, **query):
     """POST /build; `files` are a context's, or the archive itself."""
     if path is not None:
         query["dockerfile"] = path
@@ -63,7 +63,7 @@ def build(engine, files, dockerfile=None, *, api=None, check=True, headers=None,
         files = {**files, "Dockerfile": dockerfile}
     body = files if isinstance(files, bytes) else context(files)
     sent = {"Content-Type": "application/x-tar", **(headers or {})}
-    answer = (api or engine.api).request("POST", "/build", body=body, headers=sent, timeout=180, **query)
+    answer = (api or engine.api).request("POST", "/build", body=body, headers=sent, timeout=timeout, **query)
     built = parse(answer.status, answer.body)
     if check:
         assert built.status == 200 and not built.error, f"{built.status} {built.error}\n{built.text}"

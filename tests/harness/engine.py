@@ -20,7 +20,7 @@ IMAGE = "busybox:e2e"
 # A Debian with nginx, redis and Python, for tests that want real programs; made when it is asked for.
 STACK_IMAGE = "debian-stack:e2e"
 # What stays from test to test.
-KEPT = {IMAGE, STACK_IMAGE, "debian-nginx:e2e"}
+KEPT = {IMAGE, STACK_IMAGE, "debian-nginx:e2e", "debian-base:e2e"}
 # The newest version that both engines speak.
 VERSION = "1.41"
 VERSIONS = {

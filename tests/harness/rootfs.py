@@ -116,12 +116,12 @@ def busybox():
 
 
 # What each Debian of the tests has besides the minimum.
-DEBIANS = {"nginx": "nginx-light", "python": "python3-minimal", "postgres": "postgresql",
+DEBIANS = {"base": "ca-certificates", "nginx": "nginx-light", "python": "python3-minimal", "postgres": "postgresql",
            "stack": "nginx-light,redis-server,python3"}
 
 
 def debian(kind="nginx"):
-    """Path of a tar of a Debian with nginx, python or postgres; made by mmdebstrap the first time."""
+    """Path of a tar of a Debian with what `DEBIANS` says; made by mmdebstrap the first time."""
     path = cache_dir() / f"debian-{kind}.tar"
     with locked(path.stem):
         if not path.exists():

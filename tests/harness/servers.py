@@ -252,6 +252,11 @@ class ForwardProxy(Server):
         there = self.connect(target)
         handler.send_response_only(200)
         handler.end_headers()
+        self.relay(handler, there)
+
+    @staticmethod
+    def relay(handler, there):
+        """Bytes in both directions until both have said everything."""
         handler.close_connection = True
 
         def back():
