@@ -43,7 +43,10 @@ pub(crate) fn run(settings: Settings, given: &Given, personality: Personality) -
 }
 
 /// A few threads that mostly sleep: the work is done by the kernel and by the shims. Blocking work
-/// (image archives, netlink) has threads of its own that go when they are idle.
+/// (image archives, netlink) has threads of its own that go when they are idle. When they go, a burst of
+/// work is over, and its memory goes as well: after 960 containers by eight clients the daemon has 1.5 MB
+/// in use, of 19 MB that the allocator keeps without being told and 7 MB with. (To let it give back
+/// everything at once, `MIMALLOC_PURGE_DELAY=0`, costs a list of 100 containers a third more.)
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     tokio::runtime::Builder::new_multi_thread()
@@ -52,6 +55,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .thread_keep_alive(Duration::from_secs(2))
         .thread_stack_size(1 << 20)
         .thread_name("gantry")
+        .on_thread_stop(gantry_linux::heap::give_back)
         .enable_all()
         .build()
 }

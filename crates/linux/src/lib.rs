@@ -4,6 +4,8 @@
 pub mod bpf;
 pub mod children;
 pub mod descriptors;
+#[cfg(feature = "heap")]
+pub mod heap;
 pub mod inherited;
 pub mod inotify;
 pub mod local_time;
