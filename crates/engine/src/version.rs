@@ -12,6 +12,11 @@ pub const API_VERSION: &str = "1.51";
 pub const MIN_API_VERSION: &str = "1.24";
 
 impl Engine {
+    /// `--experimental`, which changes nothing but what clients hear of it: some offer more then.
+    pub fn is_experimental(&self) -> bool {
+        self.config.info.experimental
+    }
+
     /// Versions of the engine, its API and its host.
     pub fn version(&self) -> SystemVersion {
         let info = &self.config.info;

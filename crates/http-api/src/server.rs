@@ -51,14 +51,14 @@ impl Server {
             Some(text) => {
                 let version = ApiVersion::parse(text).ok_or_else(|| Box::new(page_not_found()))?;
                 if let Some(refusal) = version.refusal(text) {
-                    return Err(Box::new(with_headers(respond::error(StatusCode::BAD_REQUEST, &refusal))));
+                    return Err(Box::new(self.with_headers(respond::error(StatusCode::BAD_REQUEST, &refusal))));
                 }
                 version
             }
         };
         let query = check_escapes(path)
             .and_then(|()| Query::parse(parts.uri.query().unwrap_or_default()))
-            .map_err(|e| Box::new(with_headers(errors::respond(&e))))?;
+            .map_err(|e| Box::new(self.with_headers(errors::respond(&e))))?;
         let call = Call {
             engine: Arc::clone(&self.engine),
             version,
@@ -69,6 +69,13 @@ impl Server {
             body: RequestBody::Whole(Bytes::new()),
         };
         Ok((call, parts.method, path.to_owned(), body))
+    }
+}
+
+impl Server {
+    fn with_headers(&self, mut response: Response<Body>) -> Response<Body> {
+        response.headers_mut().extend(identity(self.engine.is_experimental()));
+        response
     }
 }
 
@@ -91,7 +98,7 @@ impl Service for Server {
         call.captures = captures;
         call.body = RequestBody::Incoming(body);
         let answer = (route.handler)(call).await.unwrap_or_else(|e| errors::respond(&e));
-        with_headers(answer)
+        self.with_headers(answer)
     }
 
     async fn take_over(&self, request: Request<Bytes>) -> Answer<Conversation> {
@@ -104,9 +111,9 @@ impl Service for Server {
                 call.captures = captures;
                 call.body = RequestBody::Whole(body);
                 return match handler(call).await {
-                    Ok(Answer::Respond(response)) => Answer::Respond(with_headers(response)),
+                    Ok(Answer::Respond(response)) => Answer::Respond(self.with_headers(response)),
                     Ok(take @ Answer::Take { .. }) => take,
-                    Err(e) => Answer::Respond(with_headers(errors::respond(&e))),
+                    Err(e) => Answer::Respond(self.with_headers(errors::respond(&e))),
                 };
             }
         }
@@ -120,18 +127,13 @@ fn page_not_found() -> Response<Body> {
 }
 
 /// The headers that clients learn the engine from.
-pub(crate) fn identity() -> HeaderMap {
+pub(crate) fn identity(experimental: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert("api-version", HeaderValue::from_static("1.51"));
-    headers.insert("docker-experimental", HeaderValue::from_static("false"));
+    headers.insert("docker-experimental", HeaderValue::from_static(if experimental { "true" } else { "false" }));
     headers.insert("ostype", HeaderValue::from_static("linux"));
     headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
     headers
-}
-
-fn with_headers(mut response: Response<Body>) -> Response<Body> {
-    response.headers_mut().extend(identity());
-    response
 }
 
 #[cfg(test)]
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_header_says_the_newest_version() {
-        assert_eq!(identity()["api-version"].to_str().unwrap(), ApiVersion::MAX.to_string());
+        assert_eq!(identity(false)["api-version"].to_str().unwrap(), ApiVersion::MAX.to_string());
     }
 
     #[test]

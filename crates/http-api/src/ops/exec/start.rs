@@ -17,6 +17,6 @@ pub(crate) async fn post(mut call: Call) -> Result<Answer<Conversation>> {
     request.console_size = request.console_size.filter(|_| call.version >= ApiVersion::v1(42));
     match call.engine.exec_start(call.name(), request).await? {
         ExecStarted::Detached => Ok(Answer::Respond(respond::empty(StatusCode::OK))),
-        ExecStarted::Attached(session) => Ok(take(&call, *session, server::identity())),
+        ExecStarted::Attached(session) => Ok(take(&call, *session, server::identity(call.engine.is_experimental()))),
     }
 }
