@@ -274,11 +274,6 @@ def test_buildkit_is_refused(engine):
         assert built.status == 400 and "BuildKit" in built.error, query
 
 
-def test_squash_is_refused(engine):
-    built = build(engine, {}, BASE, squash=True, check=False)
-    assert built.status == 400 and "experimental" in built.error
-
-
 @pytest.mark.differs(reference="its classic builder keeps no records")
 def test_pruning_by_age(engine):
     """A cache mount is as old as its last use."""
@@ -339,6 +334,7 @@ RUN --mount=target=/ctx cp /ctx/f /from-context; ! touch /ctx/g
 RUN --mount=from=other,source=/o,target=/m,rw cp /m/f /from-stage && touch /m/new
 RUN --mount=type=tmpfs,target=/t grep ' /t tmpfs' /proc/mounts > /tmpfs
 """
+    engine.api.post("/build/prune", all=True, expect=200)
     first = walk(engine, build(engine, {"f": "content"}, text).id)
     assert (first["count"][4].strip(), first["from-context"][4], first["from-stage"][4]) == (b"1", b"content", b"other\n")
     assert first["tmpfs"][4] and not {"ctx", "m", "t", "root/cache"} & set(first)
@@ -535,3 +531,33 @@ def test_git_contexts(engine, repository):
     for wrong in ("#nope", "#main:nope", "#main:../../..", "#--upload-pack=x"):
         failed = build(engine, b"", remote=repository + wrong, check=False)
         assert failed.error and failed.status >= 400, wrong
+
+
+@pytest.mark.differs(reference="its classic builder does not know git as a source")
+def test_adding_a_repository(engine, repository, tmp_path):
+    commit = subprocess.run(["git", "rev-parse", "other"], cwd=tmp_path / "served/r", capture_output=True, text=True).stdout.strip()
+    text = BASE + f"""ADD --link --exclude=sub {repository} /main
+ADD --chown=7:8 --checksum={commit[:7]} {repository}#of-other:sub /other/
+ADD --keep-git-dir=true {repository}#{commit} /kept
+"""
+    built = build(engine, {}, text)
+    found = walk(engine, built.id)
+    assert found["main/Dockerfile"][:4] == (b"0", "0o644", 0, 0) and b"at=main" in found["main/Dockerfile"][4]
+    assert not any(name.startswith(("main/.git", "main/sub")) for name in found)
+    assert found["other/Dockerfile"][2:4] == (7, 8) and b"at=sub-other" in found["other/Dockerfile"][4]
+    assert found["kept/sub"][1] == "0o755" and b"at=other" in found["kept/Dockerfile"][4]
+    assert found["kept/.git/HEAD"][4].decode().strip() == commit
+    # Git's own files have times in them; what was added is known by its commit.
+    assert build(engine, {}, text).cached == 3
+
+
+@pytest.mark.differs(reference="its classic builder does not know git as a source")
+def test_repositories_that_cannot_be_added(engine, repository):
+    for line, message in [(f"ADD --checksum=0123abc {repository} /x", "expected checksum to match 0123abc, got"),
+                          (f"ADD --checksum=sha256:x {repository} /x", "invalid checksum"),
+                          (f"ADD {repository}#main:../.. /x", "no directory of the repository"),
+                          (f"ADD {repository}#--upload-pack=x /x", "invalid git reference"),
+                          (f"COPY {repository} /x", "source can't be a git ref for COPY"),
+                          ("ADD --checksum=abc Dockerfile /x", "checksum requires HTTP(S) or Git sources")]:
+        failed = build(engine, {}, BASE + line + "\n", check=False)
+        assert message in failed.error and f"Dockerfile:2: {line}" in failed.error

@@ -82,6 +82,7 @@ impl Engine {
             author: request.author.clone(),
             comment: request.comment.clone(),
             created: None,
+            steps: Vec::new(),
             created_by: record.config.cmd.as_deref().unwrap_or_default().join(" "),
             engine_version: version::VERSION.to_owned(),
             container: record.id.to_string(),

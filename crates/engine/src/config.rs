@@ -71,6 +71,8 @@ pub struct Config {
     pub registry: RegistryConfig,
     /// Where plugins are looked for.
     pub plugins: PluginDirectories,
+    /// `builder.entitlements.security-insecure`: builds may run commands as privileged containers run.
+    pub insecure_builds: bool,
     /// What `/info` shows of the listeners and registries.
     pub info: InfoConfig,
 }

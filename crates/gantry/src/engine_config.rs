@@ -114,6 +114,7 @@ pub(crate) fn build(
         debug: settings.debug,
         registry: registry(settings),
         plugins: plugins(settings),
+        insecure_builds: settings.insecure_builds,
         info: InfoConfig {
             experimental: settings.experimental,
             warnings,

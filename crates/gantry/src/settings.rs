@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub userns_remap: Option<String>,
     pub selinux_enabled: bool,
     pub runtimes: BTreeMap<String, Runtime>,
+    /// From within `builder`.
+    pub insecure_builds: bool,
     pub default_runtime: Option<String>,
     storage_driver: Option<String>,
     exec_opts: Vec<String>,

@@ -16,6 +16,9 @@ const BUILT_IN: [&str; 10] = [
     "all_proxy",
 ];
 
+/// Arguments that the builder reads.
+const FOR_THE_BUILDER: [&str; 2] = ["SOURCE_DATE_EPOCH", "BUILDKIT_CONTEXT_KEEP_GIT_DIR"];
+
 /// The arguments in one scope.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Args {
@@ -44,9 +47,24 @@ impl Args {
         self.given.get(name).cloned().flatten().or_else(|| default.clone())
     }
 
-    /// Declares one in a stage.
+    /// Declares one in a stage. Without a default it keeps the one that it has, unless the head says another.
     pub(crate) fn declare(&mut self, name: &str, default: Option<String>) {
+        let known = self.declared.get(name).is_some_and(Option::is_some);
+        let global = self.globals.get(name).is_some_and(Option::is_some);
+        if default.is_none() && known && !global {
+            return;
+        }
         self.declared.insert(name.to_owned(), default);
+    }
+
+    /// Declares what the stage below declared.
+    pub(crate) fn inherit(&mut self, arguments: BTreeMap<String, Option<String>>) {
+        self.declared.extend(arguments);
+    }
+
+    /// What the stage declared.
+    pub(crate) fn declared(self) -> BTreeMap<String, Option<String>> {
+        self.declared
     }
 
     /// The value of one that is declared in the stage.
@@ -79,7 +97,12 @@ impl Args {
 
     /// Names that were given and that nothing in the file declares.
     pub(crate) fn unused<'a>(&'a self, declared: &BTreeSet<String>) -> Vec<&'a str> {
-        let known = |name: &str| declared.contains(name) || self.globals.contains_key(name) || BUILT_IN.contains(&name);
+        let known = |name: &str| {
+            declared.contains(name)
+                || self.globals.contains_key(name)
+                || BUILT_IN.contains(&name)
+                || FOR_THE_BUILDER.contains(&name)
+        };
         self.given.keys().map(String::as_str).filter(|name| !known(name)).collect()
     }
 }
@@ -106,5 +129,12 @@ mod tests {
         assert_eq!(commands, ["TARGETARCH=amd64", "a=1", "http_proxy=p"]);
         assert_eq!(args.counted(&commands), ["TARGETARCH=amd64", "a=1"]);
         assert_eq!(args.unused(&BTreeSet::new()), ["x"]);
+        args.declare("own", some("3"));
+        args.declare("own", None);
+        assert_eq!(args.get("own"), some("3"));
+        let mut child = Args::new([("SOURCE_DATE_EPOCH".to_owned(), some("1"))].into(), BTreeMap::new());
+        child.inherit(args.declared());
+        assert_eq!(child.get("own"), some("3"));
+        assert!(child.unused(&BTreeSet::new()).is_empty());
     }
 }

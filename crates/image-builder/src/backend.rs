@@ -2,12 +2,13 @@
 
 use crate::config::Config;
 use crate::console::Console;
-use crate::dockerfile::{CacheMount, Network, Secret, Tmpfs};
+use crate::dockerfile::{CacheMount, Network, Secret, Security, Tmpfs};
 use crate::ignore::Ignore;
 use crate::select::Selected;
 use crate::source::Source;
 use crate::transfer::Chmod;
-use gantry_model::{Error, Timestamp};
+use gantry_model::{Error, Result, Timestamp};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub struct Base {
     pub config: Config,
     /// Its author.
     pub author: String,
+    /// Build arguments that the stage it comes of declared, with their defaults.
+    pub arguments: BTreeMap<String, Option<String>>,
 }
 
 /// Whose files.
@@ -35,6 +38,15 @@ pub enum FilesOf {
         url: String,
         /// What its digest must be.
         checksum: Option<String>,
+    },
+    /// A git repository.
+    Git {
+        /// Where, with what of it behind a `#`.
+        url: String,
+        /// How its commit's number must begin.
+        checksum: Option<String>,
+        /// Git's own files are wanted, too.
+        keep: bool,
     },
 }
 
@@ -82,6 +94,8 @@ pub struct Copy {
     pub exclude: Ignore,
     /// `--parents`
     pub parents: bool,
+    /// `--link`: whatever lies below is not looked at.
+    pub link: bool,
 }
 
 /// Files of one source.
@@ -110,6 +124,8 @@ pub struct RunAction {
     pub mounts: Vec<RunMount>,
     /// Its network.
     pub network: Network,
+    /// How much it may do.
+    pub security: Security,
 }
 
 /// Where scripts are while they run.
@@ -167,16 +183,19 @@ impl From<Error> for BuildError {
 /// An engine, as far as a builder needs one.
 pub trait Backend: Send + Sync {
     /// The image that a `FROM` or `--from` names; it is pulled where that is needed.
-    fn base(&self, name: &str, platform: Option<&str>) -> impl Future<Output = Result<Base, Error>> + Send;
+    fn base(&self, name: &str, platform: Option<&str>) -> impl Future<Output = Result<Base>> + Send;
 
     /// An image that is here, by id.
     fn image(&self, id: &str) -> Option<Base>;
 
     /// Files to read. A file elsewhere is fetched first.
-    fn files(&self, of: &FilesOf) -> impl Future<Output = Result<Arc<dyn Source>, Error>> + Send;
+    fn files(&self, of: &FilesOf) -> impl Future<Output = Result<Arc<dyn Source>>> + Send;
 
     /// Carries a step out; the id of the image that comes of it.
     fn carry_out(&self, step: Step, console: &Console) -> impl Future<Output = Result<String, BuildError>> + Send;
+
+    /// An image with the step's parent below and, on that, the last layer of another image; `None` if it has none.
+    fn graft(&self, step: Step, image: &str) -> impl Future<Output = Result<Option<String>>> + Send;
 
     /// What comes of a step according to images that were built elsewhere and may serve as a cache.
     fn imported(&self, step: &Step) -> impl Future<Output = Option<String>> + Send;

@@ -99,11 +99,19 @@ impl Ignore {
 
     /// Whether a single path is left out, itself or by a directory above it.
     pub fn ignores(&self, path: &str) -> bool {
+        self.verdict(path).ignored
+    }
+
+    /// What is said of a path; the empty one is the top.
+    pub fn verdict(&self, path: &str) -> Verdict {
         let mut verdict = self.top();
+        if path.is_empty() {
+            return verdict;
+        }
         for (at, _) in path.match_indices('/').chain([(path.len(), "")]) {
             verdict = self.look(&verdict, &path[..at]);
         }
-        verdict.ignored
+        verdict
     }
 }
 
@@ -117,13 +125,36 @@ impl Rule {
         if text.is_empty() {
             return if keep { Err(IgnoreError::Nothing(number)) } else { Ok(None) };
         }
-        let path = clean(text);
-        if path.is_empty() {
+        let path = clean_path(text);
+        let path = path.strip_prefix('/').unwrap_or(&path);
+        if matches!(path, "" | ".") {
             // The whole context cannot be left out, as it must have a Dockerfile.
             return Ok(None);
         }
-        let pattern = Pattern::deep(&path).map_err(|source| IgnoreError::Pattern { line: number, source })?;
+        let pattern = Pattern::deep(path).map_err(|source| IgnoreError::Pattern { line: number, source })?;
         Ok(Some(Self { pattern, keep }))
+    }
+}
+
+/// The shortest form of a path (Go's `path.Clean`): what leads up from the beginning stays, so that it is nothing in a
+/// context.
+pub(crate) fn clean_path(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            ".." if rooted => {}
+            part => parts.push(part),
+        }
+    }
+    match (rooted, parts.join("/")) {
+        (true, path) => format!("/{path}"),
+        (false, path) if path.is_empty() => ".".to_owned(),
+        (false, path) => path,
     }
 }
 
@@ -157,6 +188,24 @@ mod tests {
             ("a/", "a/b", true),
             ("./a//b", "a/b", true),
             ("a/../b", "b", true),
+            ("/../b", "b", true),
+            ("../b", "b", false),
+            ("a/../../b", "b", false),
+            ("..", "b", false),
+            ("/", "b", false),
+            ("a/.", "a/b", true),
+            ("!.", "a", false),
+            ("  a  ", "a", true),
+            ("a\r\nb\r\n", "b", true),
+            ("\\#a", "#a", true),
+            ("\\!a", "!a", true),
+            ("*/*/c", "a/b/c/d", true),
+            ("**", "a", true),
+            ("**\n!**/*.md", "x/y.md", false),
+            ("a/**\n!a/b/**", "a/b/c", false),
+            ("a/*\n!a/b", "a/b/c", false),
+            ("temp?", "temp1/x", true),
+            ("temp?", "temp", false),
             ("# a", "# a", false),
             (" # a", "# a", true),
             ("*", "a/b", true),

@@ -35,14 +35,23 @@ impl Selected {
         self.asked.get(start..).unwrap_or_default()
     }
 
+    /// What exclusions call it: with `--parents` by the kept path, else a file by its name and a directory not at all.
+    pub fn shown(&self, parents: bool) -> &[u8] {
+        match (parents, self.is_directory()) {
+            (true, _) => self.kept(),
+            (false, true) => b"",
+            (false, false) => self.name(),
+        }
+    }
+
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.place.node.kind == Kind::Directory
     }
 }
 
-/// Finds what a path or pattern means.
-pub fn select(source: &dyn Source, pattern: &str) -> Result<Vec<Selected>> {
+/// Finds what a path or pattern means. With `deep`, which belongs to `--parents`, a part `**` means any directories.
+pub fn select(source: &dyn Source, pattern: &str, deep: bool) -> Result<Vec<Selected>> {
     check_inside(pattern)?;
     let clean = crate::ignore::clean(pattern);
     let before = pattern.split_once("/./").map(|(before, _)| crate::ignore::clean(before));
@@ -54,8 +63,15 @@ pub fn select(source: &dyn Source, pattern: &str) -> Result<Vec<Selected>> {
         return Ok(vec![Selected { asked: clean.into_bytes(), place, before }]);
     }
     let mut found = vec![Vec::new()];
-    for part in clean.split('/') {
-        found = step(source, found, part).map_err(failed)?;
+    let mut parts = clean.split('/').peekable();
+    while let Some(part) = parts.next() {
+        let stepped = match part {
+            // At the end it is everything in there, of which each is copied with what is in it.
+            "**" if deep && parts.peek().is_none() => step(source, found, "*"),
+            "**" if deep => directories(source, found),
+            part => step(source, found, part),
+        };
+        found = stepped.map_err(failed)?;
     }
     let mut selected = Vec::new();
     for path in found {
@@ -97,6 +113,29 @@ fn step(source: &dyn Source, dirs: Vec<Vec<u8>>, part: &str) -> io::Result<Vec<V
     Ok(found)
 }
 
+/// Directories and all those in them; links are not followed.
+fn directories(source: &dyn Source, dirs: Vec<Vec<u8>>) -> io::Result<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    let mut pending: Vec<(Vec<u8>, usize)> = dirs.into_iter().rev().map(|dir| (dir, 0)).collect();
+    while let Some((dir, depth)) = pending.pop() {
+        let Some(place) = resolve_match(source, &dir)? else { continue };
+        if place.node.kind != Kind::Directory {
+            continue;
+        }
+        if depth > MAX_DEPTH || found.len() > MAX_MATCHES {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the pattern matches too many directories"));
+        }
+        for name in source.list(&place.path)?.into_iter().rev() {
+            let is = source.look(&join(&place.path, &name))?.is_some_and(|node| node.kind == Kind::Directory);
+            if is {
+                pending.push((join(&dir, &name), depth + 1));
+            }
+        }
+        found.push(dir);
+    }
+    Ok(found)
+}
+
 /// A path that its text alone leads out of the context.
 fn check_inside(pattern: &str) -> Result<()> {
     let mut depth = 0i64;
@@ -121,7 +160,7 @@ fn missing(source: &dyn Source, path: &str) -> Error {
 }
 
 /// The digest of what was selected, in Docker's form.
-pub fn digest(source: &dyn Source, selected: &[Selected], exclude: &Ignore) -> io::Result<String> {
+pub fn digest(source: &dyn Source, selected: &[Selected], exclude: &Ignore, parents: bool) -> io::Result<String> {
     let mut digests = Vec::new();
     for one in selected {
         if !one.is_directory() {
@@ -129,7 +168,7 @@ pub fn digest(source: &dyn Source, selected: &[Selected], exclude: &Ignore) -> i
             continue;
         }
         let mut inside = Vec::new();
-        walk(source, &one.place, exclude, &mut |_, place| {
+        walk(source, &one.place, one.shown(parents), exclude, &mut |_, place| {
             inside.push(hex(&source.digest(&place.path, &place.node)?));
             Ok(())
         })?;
@@ -139,14 +178,22 @@ pub fn digest(source: &dyn Source, selected: &[Selected], exclude: &Ignore) -> i
     Ok(if digests.len() == 1 { digests.remove(0) } else { combined("multi", &digests) })
 }
 
-/// Everything in a directory, each directory before what is in it: the path from there, and the place.
+/// Everything in a directory, each directory before what is in it: the path from there, and the place. What is left
+/// out is said by paths that begin with `shown`.
 pub fn walk(
     source: &dyn Source,
     top: &Place,
+    shown: &[u8],
     exclude: &Ignore,
     visit: &mut dyn FnMut(&[u8], &Place) -> io::Result<()>,
 ) -> io::Result<()> {
-    below(source, &top.path, b"", exclude, &exclude.top(), 0, visit)
+    let verdict = exclude.verdict(&String::from_utf8_lossy(shown));
+    if verdict.ignored && !exclude.has_exceptions() {
+        return Ok(());
+    }
+    let length = if shown.is_empty() { 0 } else { shown.len() + 1 };
+    let mut visit = |path: &[u8], place: &Place| visit(&path[length..], place);
+    below(source, &top.path, shown, exclude, &verdict, 0, &mut visit)
 }
 
 fn below(
@@ -234,7 +281,7 @@ mod tests {
 
     fn names(pattern: &str) -> Result<Vec<(String, String)>> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(select(&example(), pattern)?.iter().map(|s| (text(&s.asked), text(&s.place.path))).collect())
+        Ok(select(&example(), pattern, false)?.iter().map(|s| (text(&s.asked), text(&s.place.path))).collect())
     }
 
     #[test]
@@ -256,11 +303,44 @@ mod tests {
 
     #[test]
     fn parents_are_kept_from_a_point_on() {
-        let kept = |pattern| select(&example(), pattern).unwrap()[0].kept().to_vec();
+        let kept = |pattern| select(&example(), pattern, true).unwrap()[0].kept().to_vec();
         assert_eq!(kept("a/b/z"), b"a/b/z");
         assert_eq!(kept("a/./b/z"), b"b/z");
         assert_eq!(kept("./a/b/z"), b"a/b/z");
         assert_eq!(kept("a/./*.txt"), b"x.txt");
+    }
+
+    #[test]
+    fn any_depth_with_parents() {
+        let found = |pattern: &str| -> Vec<String> {
+            let selected = select(&example(), pattern, true).unwrap();
+            selected.iter().map(|one| String::from_utf8_lossy(one.kept()).into_owned()).collect()
+        };
+        assert_eq!(found("**/*.txt"), ["a/x.txt", "a/y.txt"]);
+        assert_eq!(found("./a/**/z"), ["a/b/z"]);
+        assert_eq!(found("a/./**/*"), ["b", "x.txt", "y.txt", "b/z"]);
+        assert_eq!(found("a/**"), ["a/b", "a/x.txt", "a/y.txt"]);
+        assert!(select(&example(), "**/nope", true).is_err());
+    }
+
+    #[test]
+    fn exclusions_begin_at_the_kept_path() {
+        let files = example();
+        let seen = |exclude: &[&str]| {
+            let exclude = Ignore::of(&exclude.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()).unwrap();
+            let one = select(&files, "a", true).unwrap().remove(0);
+            let mut seen = Vec::new();
+            let mut visit = |path: &[u8], _: &Place| {
+                seen.push(String::from_utf8_lossy(path).into_owned());
+                Ok(())
+            };
+            walk(&files, &one.place, one.shown(true), &exclude, &mut visit).unwrap();
+            seen
+        };
+        assert_eq!(seen(&["a/*.txt"]), ["b", "b/z"]);
+        assert_eq!(seen(&["*.txt", "b"]).len(), 4);
+        assert!(seen(&["a"]).is_empty());
+        assert_eq!(seen(&["a", "!a/b"]), ["b", "b/z"]);
     }
 
     #[test]
@@ -283,15 +363,15 @@ mod tests {
         let top = resolve(&files, b"a").unwrap().unwrap();
         let mut seen = Vec::new();
         let exclude = Ignore::of(&["*.txt".into(), "!y.txt".into()]).unwrap();
-        walk(&files, &top, &exclude, &mut |path, _| {
+        walk(&files, &top, b"", &exclude, &mut |path, _| {
             seen.push(String::from_utf8_lossy(path).into_owned());
             Ok(())
         })
         .unwrap();
         assert_eq!(seen, ["b", "b/z", "y.txt"]);
-        let all = digest(&files, &select(&files, "a").unwrap(), &Ignore::default()).unwrap();
-        let some = digest(&files, &select(&files, "a").unwrap(), &exclude).unwrap();
+        let all = digest(&files, &select(&files, "a", false).unwrap(), &Ignore::default(), false).unwrap();
+        let some = digest(&files, &select(&files, "a", false).unwrap(), &exclude, false).unwrap();
         assert!(all.starts_with("dir:") && all != some);
-        assert!(digest(&files, &select(&files, "a/*").unwrap(), &exclude).unwrap().starts_with("multi:"));
+        assert!(digest(&files, &select(&files, "a/*", false).unwrap(), &exclude, false).unwrap().starts_with("multi:"));
     }
 }

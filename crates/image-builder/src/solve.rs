@@ -5,7 +5,7 @@ use crate::backend::{Backend, Base, BuildError};
 use crate::cache::Cache;
 use crate::console::{Console, Sink};
 use crate::dockerfile::{Command, Dockerfile, Expander, Instruction, shown};
-use crate::stage::StageRun;
+use crate::stage::{Done, StageRun};
 use futures_util::future::try_join_all;
 use gantry_model::{Error, Platform, Result, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,12 +87,13 @@ pub async fn build<B: Backend>(
         build.say_globals(console).await;
     }
     let stages = order.iter().zip(consoles).map(|(index, console)| build.stage(*index, console, target));
-    let declared = try_join_all(stages).await?;
-    let declared: BTreeSet<String> = declared.into_iter().flatten().collect();
+    let done = try_join_all(stages).await?;
+    let base = order.iter().zip(&done).find(|(index, _)| **index == target).and_then(|(_, done)| done.from.clone());
+    let declared: BTreeSet<String> = done.into_iter().flat_map(|done| done.declared).collect();
     let image = build.results[target].borrow().as_ref().and_then(|base| base.id.clone());
     let image = image.ok_or_else(|| Error::invalid("No image was generated. Is your Dockerfile empty?"))?;
     let unused = build.args.unused(&declared).into_iter().map(str::to_owned).collect();
-    Ok(Built { image, base: build.base_of(target), unused })
+    Ok(Built { image, base, unused })
 }
 
 impl<B: Backend> Build<'_, B> {
@@ -103,19 +104,19 @@ impl<B: Backend> Build<'_, B> {
         }
     }
 
-    /// Builds one stage and tells those that wait for it; the names of the arguments that it declares.
-    async fn stage(&self, index: usize, console: Console, target: usize) -> Result<BTreeSet<String>, BuildError> {
+    /// Builds one stage and tells those that wait for it.
+    async fn stage(&self, index: usize, console: Console, target: usize) -> Result<Done, BuildError> {
         let first = self.first_step.get(&index).copied().unwrap_or(1);
         let run = StageRun::new(self, index, console.clone(), first).run(index == target).await;
-        let (base, declared) = match run {
+        let done = match run {
             Ok(done) => done,
             Err(e) => {
                 console.fail().await;
                 return Err(e);
             }
         };
-        self.results[index].send_replace(Some(base));
-        Ok(declared)
+        self.results[index].send_replace(Some(done.result.clone()));
+        Ok(done)
     }
 
     /// Waits for what comes of a stage.
@@ -146,14 +147,6 @@ impl<B: Backend> Build<'_, B> {
         let image = expand(&stage.image)?;
         let platform = stage.platform.as_deref().map(expand).transpose()?.filter(|p| !p.is_empty());
         Ok((image, platform.or_else(|| self.options.platform.clone())))
-    }
-
-    fn base_of(&self, target: usize) -> Option<String> {
-        let (name, _) = self.from(target).ok()?;
-        match self.file.stage_before(target, &name) {
-            Some(stage) => self.results[stage].borrow().as_ref()?.id.clone(),
-            None => None,
-        }
     }
 }
 

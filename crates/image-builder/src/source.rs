@@ -27,6 +27,8 @@ pub struct Node {
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// What the source needs to find its data again.
     pub data: u64,
+    /// The same for all names of a file that has several; 0 for others.
+    pub inode: u64,
 }
 
 /// What a node is.
@@ -62,6 +64,11 @@ pub trait Source: Send + Sync {
 
     /// How messages call it.
     fn describe(&self) -> String;
+
+    /// What all of it is known by, where that is not what is in its files.
+    fn version(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A place in a source after all links were followed.

@@ -5,7 +5,6 @@ use crate::backend::{Action, Backend, Base, BuildError, Step};
 use crate::config::{Config, DEFAULT_PATH};
 use crate::console::Console;
 use crate::dockerfile::{Command, Dockerfile, Expander, Instruction};
-use crate::key::Key;
 use crate::solve::{Build, place};
 use crate::steps::{metadata, run, transfer};
 use gantry_model::{Error, Result};
@@ -17,6 +16,8 @@ pub(crate) struct StageRun<'b, B> {
     pub(crate) index: usize,
     pub(crate) console: Console,
     step: usize,
+    /// The image that the stage began with.
+    from: Option<String>,
     /// The image so far.
     pub(crate) image: Option<String>,
     pub(crate) config: Config,
@@ -29,6 +30,15 @@ pub(crate) struct StageRun<'b, B> {
     pub(crate) expander: Expander,
 }
 
+/// A stage that was built.
+pub(crate) struct Done {
+    pub(crate) result: Base,
+    /// The image that it began with.
+    pub(crate) from: Option<String>,
+    /// Names of the arguments that it declared.
+    pub(crate) declared: BTreeSet<String>,
+}
+
 impl<'b, B: Backend> StageRun<'b, B> {
     pub(crate) fn new(build: &'b Build<'b, B>, index: usize, console: Console, step: usize) -> Self {
         Self {
@@ -36,6 +46,7 @@ impl<'b, B: Backend> StageRun<'b, B> {
             index,
             console,
             step,
+            from: None,
             image: None,
             config: Config::default(),
             author: String::new(),
@@ -47,7 +58,7 @@ impl<'b, B: Backend> StageRun<'b, B> {
     }
 
     /// Builds the stage. The last one gets the client's labels.
-    pub(crate) async fn run(mut self, last: bool) -> Result<(Base, BTreeSet<String>), BuildError> {
+    pub(crate) async fn run(mut self, last: bool) -> Result<Done, BuildError> {
         let triggers = self.begin().await?;
         for instruction in &triggers {
             self.dispatch(instruction).await?;
@@ -63,7 +74,9 @@ impl<'b, B: Backend> StageRun<'b, B> {
             self.dispatch(&labels).await?;
         }
         self.console.over().await;
-        Ok((Base { id: self.image, config: self.config, author: self.author }, self.declared))
+        let arguments = self.args.declared();
+        let result = Base { id: self.image, config: self.config, author: self.author, arguments };
+        Ok(Done { result, from: self.from, declared: self.declared })
     }
 
     /// `FROM`; the instructions that the base image brings along.
@@ -76,8 +89,10 @@ impl<'b, B: Backend> StageRun<'b, B> {
             Error::new(e.kind(), format!("{}{text}", e.message()))
         };
         let (name, platform) = build.from(self.index).map_err(located)?;
-        let Base { id, config, author } = build.find(self.index, &name, platform.as_deref()).await.map_err(located)?;
-        (self.image, self.config, self.author) = (id, config, author);
+        let base = build.find(self.index, &name, platform.as_deref()).await.map_err(located)?;
+        self.from.clone_from(&base.id);
+        (self.image, self.config, self.author) = (base.id, base.config, base.author);
+        self.args.inherit(base.arguments);
         if self.config.variable("PATH").is_none() {
             self.config.set_variable("PATH", DEFAULT_PATH);
         }
@@ -143,26 +158,47 @@ impl<'b, B: Backend> StageRun<'b, B> {
         true
     }
 
-    /// Takes the result under a key, or makes it. `text` is the instruction for people.
-    pub(crate) async fn step(
-        &mut self,
-        key: Key,
-        action: Action,
-        created_by: String,
-        text: &str,
-    ) -> Result<(), BuildError> {
-        let key = key.finish();
-        if self.take_cached(&key).await {
-            return Ok(());
+    /// The layer under a key, if there is one, put on the stage's image. `key` is what the result is kept under.
+    pub(crate) async fn take_linked(&mut self, layer: &str, key: &str, text: &str) -> Result<bool> {
+        if self.build.options.no_cache {
+            return Ok(false);
         }
-        let step = Step {
+        let backend = self.build.backend;
+        let Some(found) = self.build.cache.find(layer, |image| backend.image(image).is_some()) else {
+            return Ok(false);
+        };
+        let step = self.describe(Action::None, String::new());
+        let Some(image) = backend.graft(step, &found).await? else { return Ok(false) };
+        self.console.say(" ---> Using cache\n").await;
+        self.build.cache.keep(key, &image, self.image.as_deref(), text);
+        self.image = Some(image);
+        self.say_image().await;
+        Ok(true)
+    }
+
+    fn describe(&self, action: Action, created_by: String) -> Step {
+        Step {
             parent: self.image.clone(),
             action,
             config: self.config.clone(),
             author: self.author.clone(),
             created_by,
             created: self.build.created,
-        };
+        }
+    }
+
+    /// Takes the result under a key, or makes it. `text` is the instruction for people.
+    pub(crate) async fn step(
+        &mut self,
+        key: String,
+        action: Action,
+        created_by: String,
+        text: &str,
+    ) -> Result<(), BuildError> {
+        if self.take_cached(&key).await {
+            return Ok(());
+        }
+        let step = self.describe(action, created_by);
         let options = self.build.options;
         let backend = self.build.backend;
         let imported = if options.import && !options.no_cache { backend.imported(&step).await } else { None };

@@ -25,6 +25,8 @@ pub struct Tree {
     /// By path. A separator of one byte sorts a directory's entries right behind it.
     entries: BTreeMap<Vec<u8>, Entry>,
     names: usize,
+    /// Files with several names.
+    inodes: u64,
 }
 
 /// Why an entry cannot be added.
@@ -75,6 +77,19 @@ impl Tree {
     /// What has a path.
     pub fn get(&self, path: &[u8]) -> Option<&Entry> {
         self.entries.get(path)
+    }
+
+    /// What a second name of the file at a path is: the same file.
+    pub fn link(&mut self, path: &[u8]) -> Result<Entry, TreeError> {
+        let inode = self.inodes + 1;
+        let first = self.entries.get_mut(path).filter(|first| matches!(first.node.kind, Kind::File(_)));
+        let missing = || TreeError::Link(String::from_utf8_lossy(path).into_owned());
+        let first = first.ok_or_else(missing)?;
+        if first.node.inode == 0 {
+            first.node.inode = inode;
+            self.inodes = inode;
+        }
+        Ok(first.clone())
     }
 
     /// How many entries there are.
@@ -173,8 +188,16 @@ impl Tree {
 impl Entry {
     /// A directory that nobody described.
     pub fn directory() -> Self {
-        let node =
-            Node { kind: Kind::Directory, mode: 0o755, uid: 0, gid: 0, mtime: NO_TIME, xattrs: Vec::new(), data: 0 };
+        let node = Node {
+            kind: Kind::Directory,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: NO_TIME,
+            xattrs: Vec::new(),
+            data: 0,
+            inode: 0,
+        };
         Self { node, digest: [0; 32] }
     }
 }

@@ -26,7 +26,7 @@ impl Backend for Engine {
             return Err(Error::not_found("no such image"));
         }
         let config = Config { on_build: self.on_build.clone(), ..Config::default() };
-        Ok(Base { id: Some(format!("sha256:{name:0<64}")), config, author: String::new() })
+        Ok(Base { id: Some(format!("sha256:{name:0<64}")), config, ..Base::default() })
     }
 
     fn image(&self, id: &str) -> Option<Base> {
@@ -50,9 +50,13 @@ impl Backend for Engine {
         }
         self.done.lock().unwrap().push(step.created_by);
         let id = format!("sha256:{:064x}", self.count.fetch_add(1, Ordering::Relaxed) + 1);
-        let base = Base { id: Some(id.clone()), config: step.config, author: step.author };
+        let base = Base { id: Some(id.clone()), config: step.config, author: step.author, ..Base::default() };
         self.images.lock().unwrap().insert(id.clone(), base);
         Ok(id)
+    }
+
+    async fn graft(&self, _: Step, _: &str) -> Result<Option<String>> {
+        Ok(None)
     }
 
     async fn imported(&self, _: &Step) -> Option<String> {

@@ -6,7 +6,7 @@ use crate::{
     image::{Layer, chain_ids, check_layer_count},
     layout,
     lease::Lease,
-    pack::{self, Form, Found},
+    pack::{self, Found},
     pipeline::{self, Keep, Plan},
     records::ImageRecord,
 };
@@ -25,7 +25,7 @@ pub enum Top<'a> {
     Nothing,
     /// What is in the upper directory of an overlay, if there is anything.
     Upper(&'a OwnedFd),
-    /// A layer of another image, which lies on the same ones there.
+    /// A layer of another image.
     Layer(Layer),
 }
 
@@ -45,8 +45,11 @@ pub struct CommitOptions<'a> {
     pub author: String,
     /// A note.
     pub comment: String,
-    /// The time that the image says it was made; now, unless somebody wants another.
+    /// The time that the image says it was made; now, unless somebody wants another. Then nothing in its own layer is
+    /// newer than that.
     pub created: Option<Timestamp>,
+    /// Steps between the base's and this one; what they changed is in the same layer.
+    pub steps: Vec<HistoryItem>,
     /// The container's command.
     pub created_by: String,
     /// The engine that makes it.
@@ -74,8 +77,13 @@ impl ImageStore {
         };
         let top = match &options.top {
             Top::Nothing => None,
-            Top::Upper(upper) => self.pack_layer(upper, options.skip, &layers, &mut lease)?,
-            Top::Layer(layer) if lease.use_blob(&layer.blob) && lease.use_layer(&layer.diff_id) => Some(layer.clone()),
+            Top::Upper(upper) => {
+                let latest = options.created.map(Timestamp::unix_seconds);
+                self.pack_layer(upper, options.skip, latest, &layers, &mut lease)?
+            }
+            Top::Layer(layer) if lease.use_blob(&layer.blob) && lease.use_layer(&layer.diff_id) => {
+                Some(Layer { chain_id: chain_id(&layers, &layer.diff_id)?, ..layer.clone() })
+            }
             Top::Layer(_) => return Err(Error::not_found("a layer is missing or damaged")),
         };
         (options.check)()?;
@@ -115,6 +123,7 @@ impl ImageStore {
         &self,
         upper: &OwnedFd,
         skip: &(dyn Fn(&Found, &[u8]) -> bool + Sync),
+        latest: Option<i64>,
         below: &[Layer],
         lease: &mut Lease,
     ) -> Result<Option<Layer>> {
@@ -132,7 +141,7 @@ impl ImageStore {
         let _ = rustix::pipe::fcntl_setpipe_size(&archive, PIPE);
         let (packed, arrived) = thread::scope(|scope| {
             // The end moves in, so that the archive ends with the thread.
-            let packer = scope.spawn(move || pack::pack(upper, Form::Layer, None, &skip, &mut end));
+            let packer = scope.spawn(move || pack::pack_layer(upper, &skip, latest, &mut end));
             let arrived = run(&mut archive, &plan);
             drop(archive);
             let packed =
@@ -150,8 +159,7 @@ impl ImageStore {
             return Ok(None);
         }
         let digest = arrived.blob.ok_or_else(|| Error::internal("the layer was not kept"))?;
-        let diff_ids: Vec<Digest> = below.iter().map(|l| &l.diff_id).chain([&arrived.diff_id]).cloned().collect();
-        let chain_id = chain_ids(&diff_ids).pop().ok_or_else(|| Error::internal("a layer has no chain id"))?;
+        let chain_id = chain_id(below, &arrived.diff_id)?;
         lease.add_blob(blob, &digest)?;
         lease.add_layer(directory, &arrived.diff_id)?;
         Ok(Some(Layer {
@@ -163,6 +171,12 @@ impl ImageStore {
             size: arrived.extracted.map_or(0, |e| e.size),
         }))
     }
+}
+
+/// The id of a layer with this archive on these.
+fn chain_id(below: &[Layer], diff_id: &Digest) -> Result<Digest> {
+    let diff_ids: Vec<Digest> = below.iter().map(|layer| &layer.diff_id).chain([diff_id]).cloned().collect();
+    chain_ids(&diff_ids).pop().ok_or_else(|| Error::internal("a layer has no chain id"))
 }
 
 /// What an image without a base begins with.
@@ -178,6 +192,7 @@ fn run(archive: &mut PipeReader, plan: &Plan<'_>) -> Result<pipeline::Layer> {
 fn describe(base: ImageDocument, options: CommitOptions<'_>, layers: &[Layer], empty: bool) -> ImageDocument {
     let created = options.created.unwrap_or_else(Timestamp::now);
     let mut history = base.history;
+    history.extend(options.steps);
     history.push(HistoryItem {
         created,
         created_by: options.created_by,

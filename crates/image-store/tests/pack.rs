@@ -180,6 +180,7 @@ fn options<'a>(
         author: "me".into(),
         comment: "note".into(),
         created: None,
+        steps: Vec::new(),
         created_by: "sh".into(),
         engine_version: "1".into(),
         container: "c".into(),

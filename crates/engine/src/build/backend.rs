@@ -3,6 +3,7 @@
 use super::base::{base, to_store};
 use super::copy;
 use super::files::image_id;
+use super::git::GitUrl;
 use super::options::ImageBuild;
 use super::scratch::Scratch;
 use super::spool::Spool;
@@ -12,7 +13,7 @@ use gantry_image_builder::{Action, Backend, Base, BuildError, Console, FilesOf, 
 use gantry_image_store::pack::Found;
 use gantry_image_store::{CommitOptions, Image, Top};
 use gantry_model::error::Context;
-use gantry_model::{Id, Result};
+use gantry_model::{Error, Id, Result};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -115,6 +116,7 @@ fn commit(engine: &Engine, step: Step, upper: Option<Upper>, container: String) 
         author: step.author,
         comment: String::new(),
         created: step.created,
+        steps: Vec::new(),
         created_by: step.created_by,
         engine_version: version::VERSION.to_owned(),
         container,
@@ -153,17 +155,25 @@ impl Backend for Builder {
             FilesOf::Context => return Ok(self.context.clone()),
             FilesOf::Image(id) => id.clone().unwrap_or_default(),
             FilesOf::Url { url, checksum } => format!("{url} {}", checksum.as_deref().unwrap_or_default()),
+            FilesOf::Git { url, checksum, keep } => {
+                format!("git {url} {} {keep}", checksum.as_deref().unwrap_or_default())
+            }
         };
         let known = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
-        let source: Arc<dyn Source> = if let FilesOf::Url { url, checksum } = of {
-            Arc::new(self.fetch(url, checksum.as_deref()).await?)
-        } else {
-            let (engine, empty) = (self.engine.clone(), self.scratch().await?.empty());
-            let id = (!key.is_empty()).then(|| key.clone());
-            Arc::new(blocking(move || engine.image_files(id.as_deref(), empty)).await?)
+        let source: Arc<dyn Source> = match of {
+            FilesOf::Url { url, checksum } => Arc::new(self.fetch(url, checksum.as_deref()).await?),
+            FilesOf::Git { url, checksum, keep } => {
+                let git = GitUrl::parse(url).ok_or_else(|| Error::invalid(format!("{url} is no git repository")))?;
+                Arc::new(self.engine.fetch_git(git.with(checksum.clone(), *keep)).await?)
+            }
+            FilesOf::Context | FilesOf::Image(_) => {
+                let (engine, empty) = (self.engine.clone(), self.scratch().await?.empty());
+                let id = (!key.is_empty()).then(|| key.clone());
+                Arc::new(blocking(move || engine.image_files(id.as_deref(), empty)).await?)
+            }
         };
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(key, source.clone());
         Ok(source)
@@ -184,6 +194,15 @@ impl Backend for Builder {
             }
             Action::Run(action) => self.run(step, *action, console).await,
         }
+    }
+
+    async fn graft(&self, step: Step, image: &str) -> Result<Option<String>> {
+        let (engine, image) = (self.engine.clone(), image.to_owned());
+        let grafted = blocking(move || super::imported::graft(&engine, step, &image)).await?;
+        if let Some(id) = &grafted {
+            self.hold(id)?;
+        }
+        Ok(grafted)
     }
 
     async fn imported(&self, step: &Step) -> Option<String> {

@@ -60,6 +60,7 @@ pub(super) fn base(image: &Image) -> Result<Base> {
         id: Some(image.id.to_string()),
         config: to_builder(&image.document.config)?,
         author: image.document.author.clone(),
+        ..Base::default()
     })
 }
 

@@ -11,7 +11,7 @@ use crate::Engine;
 use crate::archive::View;
 use gantry_image_builder::select::{Selected, walk};
 use gantry_image_builder::source::NO_TIME;
-use gantry_image_builder::source::join;
+use gantry_image_builder::source::{join, resolve};
 use gantry_image_builder::{Copy, CopyPart, Ignore, Kind, Node, Place, Source};
 use gantry_image_store::extract::{Limits, MergeOptions, merge};
 use gantry_image_store::tar::{Archive, Entry, Kind as TarKind, Time, Writer};
@@ -20,17 +20,20 @@ use gantry_model::error::Context;
 use gantry_model::{Error, Result, Timestamp};
 use gantry_runtime::view::{self, Origin, Wanted};
 use rustix::fs::{FileType, OFlags, fstat};
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::thread;
 
 /// Bytes that the reading side may be ahead.
 const PIPE: usize = 1 << 20;
+/// Files with several names that are remembered; further names become files of their own.
+const MAX_LINKS: usize = 100_000;
 
 /// A layer in the making, on an image's.
 pub(super) struct NewLayer {
     scratch: Scratch,
-    view: View,
+    pub(super) view: View,
 }
 
 impl NewLayer {
@@ -50,7 +53,7 @@ impl NewLayer {
         Ok(Self { scratch, view: View::of_store(root) })
     }
 
-    fn finish(self) -> Result<Upper> {
+    pub(super) fn finish(self) -> Result<Upper> {
         let layer = open_layer(&self.scratch.upper())?;
         // The mount goes before what it stands on.
         drop(self.view);
@@ -91,8 +94,9 @@ pub(super) fn make_directory(engine: &Engine, parent: Option<&str>, path: &str) 
 
 /// Copies files onto an image.
 pub(super) fn copy(engine: &Engine, parent: Option<&str>, action: &Copy, created: Option<Timestamp>) -> Result<Upper> {
-    let layer = NewLayer::new(engine, parent)?;
-    let owner = action.chown.as_deref().map(|owner| chown(&layer, owner)).transpose()?;
+    let owner = action.chown.as_deref().map(|owner| chown(engine, parent, owner)).transpose()?;
+    // A layer of its own sees nothing of what lies below.
+    let layer = NewLayer::new(engine, parent.filter(|_| !action.link))?;
     let is_directory = layer.is_directory(&action.destination)?;
     let into_directory = action.into_directory || is_directory == Some(true);
     let destination = layer.resolved(&action.destination)?;
@@ -132,11 +136,12 @@ pub(super) fn copy_out(root: &OwnedFd, source: &dyn Source, one: &Selected) -> R
         chmod: None,
         exclude: Ignore::default(),
         parents: false,
+        link: false,
     };
     fill(root, Limits::default(), |out| {
         out.keep_owners = true;
         if one.is_directory() {
-            out.tree(source, &one.place, b"", &action)
+            out.tree(source, &one.place, b"", b"", &action)
         } else {
             out.object(source, &one.place, b"file", &action)
         }
@@ -144,9 +149,11 @@ pub(super) fn copy_out(root: &OwnedFd, source: &dyn Source, one: &Selected) -> R
 }
 
 /// The owner that `user[:group]` means; a user alone is also the group's name.
-fn chown(layer: &NewLayer, owner: &str) -> Result<(u32, u32)> {
+fn chown(engine: &Engine, parent: Option<&str>, owner: &str) -> Result<(u32, u32)> {
     let whole = if owner.contains(':') { owner.to_owned() } else { format!("{owner}:{owner}") };
-    view::owner(&layer.view.root, &whole)
+    let scratch = engine.scratch()?;
+    let root = engine.image_root(parent, scratch.empty())?;
+    view::owner(&root, &whole)
         .map_err(|e| Error::invalid(format!("unable to convert uid/gid chown string to host mapping: {}", e.message())))
 }
 
@@ -185,7 +192,9 @@ struct Out<'w> {
     keep_owners: bool,
     now: i64,
     /// Directories that were made.
-    made: std::collections::HashSet<String>,
+    made: HashSet<String>,
+    /// Where files with several names were first written, in what is copied just now.
+    links: HashMap<u64, Vec<u8>>,
     buffer: Vec<u8>,
 }
 
@@ -198,7 +207,8 @@ impl<'w> Out<'w> {
             owner: None,
             keep_owners: false,
             now,
-            made: std::collections::HashSet::new(),
+            made: HashSet::new(),
+            links: HashMap::new(),
             buffer: vec![0; 64 << 10],
         }
     }
@@ -235,20 +245,24 @@ impl<'w> Out<'w> {
         into_directory: bool,
     ) -> Result<()> {
         let source = &*part.source;
+        self.links.clear();
         let mut top = destination.trim_end_matches('/').as_bytes().to_vec();
+        let shown = one.shown(action.parents);
         if action.parents {
-            let kept = one.kept();
-            let kept = if one.is_directory() { kept } else { parent_of(kept) };
-            top = join(&top, kept);
+            let verdict = action.exclude.verdict(&lossy(shown));
+            if verdict.ignored && !(one.is_directory() && action.exclude.has_exceptions()) {
+                return Ok(());
+            }
+            self.parents(layer, source, one, &mut top, action)?;
         }
         if one.is_directory() {
             self.directories(layer, &String::from_utf8_lossy(&top))?;
-            return self.tree(source, &one.place, &top, action);
+            return self.tree(source, &one.place, shown, &top, action);
         }
         let path = if into_directory || action.parents { join(&top, one.name()) } else { top };
         let parent = parent_of(&path);
         self.directories(layer, &String::from_utf8_lossy(parent))?;
-        if action.exclude.ignores(&String::from_utf8_lossy(one.name())) {
+        if action.exclude.ignores(&lossy(shown)) {
             return Ok(());
         }
         if layer.is_directory(&String::from_utf8_lossy(&path))? == Some(true) {
@@ -259,8 +273,37 @@ impl<'w> Out<'w> {
         self.object(source, &one.place, path.as_bytes(), action)
     }
 
-    fn tree(&mut self, source: &dyn Source, dir: &Place, top: &[u8], action: &Copy) -> Result<()> {
-        let walked = walk(source, dir, &action.exclude, &mut |path, place| {
+    /// The directories that `--parents` keeps, as they are in the source; `top` becomes the last of them.
+    fn parents(
+        &mut self,
+        layer: &NewLayer,
+        source: &dyn Source,
+        one: &Selected,
+        top: &mut Vec<u8>,
+        action: &Copy,
+    ) -> Result<()> {
+        let kept = if one.is_directory() { one.kept() } else { parent_of(one.kept()) };
+        let mut asked = one.asked[..one.asked.len() - one.kept().len()].to_vec();
+        self.directories(layer, &lossy(top))?;
+        for part in kept.split(|&b| b == b'/').filter(|part| !part.is_empty()) {
+            asked =
+                if asked.is_empty() || asked.ends_with(b"/") { [&asked, part].concat() } else { join(&asked, part) };
+            *top = join(top, part);
+            let dir = lossy(top);
+            if self.made.contains(&dir) || layer.is_directory(&dir)? == Some(true) {
+                continue;
+            }
+            match resolve(source, &asked).context(lossy(&asked))? {
+                Some(place) if place.node.kind == Kind::Directory => self.object(source, &place, top, action)?,
+                _ => self.directories(layer, &dir)?,
+            }
+            self.made.insert(dir);
+        }
+        Ok(())
+    }
+
+    fn tree(&mut self, source: &dyn Source, dir: &Place, shown: &[u8], top: &[u8], action: &Copy) -> Result<()> {
+        let walked = walk(source, dir, shown, &action.exclude, &mut |path, place| {
             self.object(source, place, &join(top, path), action).map_err(io::Error::other)
         });
         walked.map_err(|e| match e.downcast::<Error>() {
@@ -282,15 +325,24 @@ impl<'w> Out<'w> {
             node.mtime = (self.now, 0);
         }
         let is_file = matches!(node.kind, Kind::File(_));
+        if is_file && node.inode != 0 {
+            if let Some(first) = self.links.get(&node.inode) {
+                let first = first.clone();
+                return self.second_name(path, &first, &node);
+            }
+            if self.links.len() < MAX_LINKS {
+                self.links.insert(node.inode, path.to_vec());
+            }
+        }
         let data =
             if is_file { Some(source.open(&place.path, &place.node).context(lossy(&place.path))?) } else { None };
         self.entry(path, &node, data)
     }
 
-    fn entry(&mut self, path: &[u8], node: &Node, data: Option<Box<dyn Read + '_>>) -> Result<()> {
+    fn described(&self, path: &[u8], node: &Node) -> Entry {
         let own = if self.keep_owners { (node.uid, node.gid) } else { (0, 0) };
         let (uid, gid) = self.owner.unwrap_or(own);
-        let mut entry = Entry {
+        Entry {
             path: path.to_vec(),
             link: Vec::new(),
             kind: TarKind::File,
@@ -302,7 +354,17 @@ impl<'w> Out<'w> {
             size: 0,
             sparse: None,
             xattrs: node.xattrs.clone(),
-        };
+        }
+    }
+
+    /// Another name for what was just written.
+    fn second_name(&mut self, path: &[u8], first: &[u8], node: &Node) -> Result<()> {
+        let entry = Entry { kind: TarKind::HardLink, link: first.to_vec(), ..self.described(path, node) };
+        Ok(self.writer.begin(&entry).map_err(PackError::Write)?)
+    }
+
+    fn entry(&mut self, path: &[u8], node: &Node, data: Option<Box<dyn Read + '_>>) -> Result<()> {
+        let mut entry = self.described(path, node);
         match &node.kind {
             Kind::File(size) => entry.size = *size,
             Kind::Directory => {

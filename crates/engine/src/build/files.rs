@@ -24,6 +24,12 @@ pub(super) struct TreeFiles {
 impl Engine {
     /// Mounts an image's layers for reading.
     pub(super) fn image_files(&self, id: Option<&str>, empty: PathBuf) -> Result<TreeFiles> {
+        let root = self.image_root(id, empty)?;
+        Ok(TreeFiles { root, name: id.unwrap_or("scratch").chars().take(19).collect() })
+    }
+
+    /// The top of an image's files.
+    pub(super) fn image_root(&self, id: Option<&str>, empty: PathBuf) -> Result<OwnedFd> {
         let mut layers = match id {
             Some(id) => self.images.rootfs_of(&image_id(id)?)?,
             None => Vec::new(),
@@ -31,8 +37,7 @@ impl Engine {
         if layers.is_empty() {
             layers.push(empty);
         }
-        let root = overlay::mount(&layers, None).context("mounting an image's layers")?;
-        Ok(TreeFiles { root, name: id.unwrap_or("scratch").chars().take(19).collect() })
+        overlay::mount(&layers, None).context("mounting an image's layers")
     }
 }
 
@@ -44,7 +49,7 @@ pub(super) fn image_id(id: &str) -> Result<ImageId> {
 
 /// A regular file of root's.
 pub(super) fn file_node(size: u64, mode: u32, seconds: i64) -> Node {
-    Node { kind: Kind::File(size), mode, uid: 0, gid: 0, mtime: (seconds, 0), xattrs: Vec::new(), data: 0 }
+    Node { kind: Kind::File(size), mode, uid: 0, gid: 0, mtime: (seconds, 0), xattrs: Vec::new(), data: 0, inode: 0 }
 }
 
 impl TreeFiles {
@@ -149,6 +154,7 @@ fn node(found: &Found) -> io::Result<Option<Node>> {
         mtime: (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)),
         xattrs,
         data: 0,
+        inode: if stat.st_nlink > 1 { stat.st_ino } else { 0 },
     }))
 }
 
@@ -169,7 +175,7 @@ mod tests {
         symlink("/etc", path("dir")).unwrap();
         let files = TreeFiles::new(File::open(dir.path()).unwrap().into(), "test");
         for name in ["absolute", "relative", "dir/passwd", "etc/passwd"] {
-            let found = select::select(&files, name).unwrap().remove(0);
+            let found = select::select(&files, name, false).unwrap().remove(0);
             assert_eq!(found.place.path, b"etc/passwd");
             let mut text = String::new();
             files.open(&found.place.path, &found.place.node).unwrap().read_to_string(&mut text).unwrap();

@@ -1,4 +1,4 @@
-//! Contexts that are git repositories: `remote=URL[#ref[:directory]]`.
+//! Git repositories as contexts (`remote=`) and as sources of `ADD`: `URL[#ref[:directory]]`.
 //!
 //! The repository is fetched by the host's `git`, which gets an environment of its own: no configuration, no prompts,
 //! no other transports than the ones named here, no hooks, no submodules. What it checks out is read like any hostile
@@ -31,6 +31,10 @@ pub(super) struct GitUrl {
     url: String,
     reference: String,
     directory: String,
+    /// How the number of the commit must begin.
+    checksum: Option<String>,
+    /// Git's own files are wanted, too.
+    keep: bool,
 }
 
 impl GitUrl {
@@ -49,7 +53,13 @@ impl GitUrl {
         };
         let (reference, directory) = fragment.split_once(':').unwrap_or((fragment, ""));
         let reference = if reference.is_empty() { "HEAD" } else { reference };
-        Some(Self { url, reference: reference.to_owned(), directory: directory.to_owned() })
+        let (reference, directory) = (reference.to_owned(), directory.to_owned());
+        Some(Self { url, reference, directory, checksum: None, keep: false })
+    }
+
+    /// The same with what an instruction says of it.
+    pub(super) fn with(self, checksum: Option<String>, keep: bool) -> Self {
+        Self { checksum, keep, ..self }
     }
 
     /// A name that git would take for an option, or for more than a name.
@@ -59,7 +69,23 @@ impl GitUrl {
         if reference.starts_with('-') || reference.contains("..") || !reference.chars().all(plain) {
             return Err(Error::invalid(format!("invalid git reference: {reference}")));
         }
-        Ok(())
+        let hexadecimal = |text: &String| !text.is_empty() && text.chars().all(|c| c.is_ascii_hexdigit());
+        match &self.checksum {
+            Some(checksum) if !hexadecimal(checksum) => {
+                Err(Error::invalid(format!("invalid checksum {checksum:?}: it must be a commit's number")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is the commit that was wanted.
+    fn verify(&self, commit: &str) -> Result<()> {
+        match &self.checksum {
+            Some(checksum) if !commit.starts_with(&checksum.to_ascii_lowercase()) => {
+                Err(Error::invalid(format!("expected checksum to match {checksum}, got {commit}")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -73,17 +99,28 @@ impl Engine {
         let _ended = EndWith(running.clone());
         blocking(move || {
             let scratch = engine.scratch()?;
-            checkout(&git, &scratch, &running)?;
-            read(&git, &scratch, &engine.build_dir()?.join("tmp"))
+            let commit = checkout(&git, &scratch, &running)?;
+            git.verify(&commit)?;
+            let mut spool = read(&git, &scratch, &engine.build_dir()?.join("tmp"))?;
+            // Git writes times and places into its own files.
+            spool.version = git.keep.then(|| format!("{commit} {}", git.directory));
+            Ok::<_, Error>(spool)
         })
         .await
     }
 }
 
-/// Checks the reference out; the newest state alone, where the server can tell it by name.
-fn checkout(git: &GitUrl, scratch: &Scratch, running: &Running) -> Result<()> {
-    let run = |arguments: &[&str]| run(arguments, scratch, running);
+/// Checks the reference out; the newest state alone, where the server can tell it by name. Returns the commit's number.
+fn checkout(git: &GitUrl, scratch: &Scratch, running: &Running) -> Result<String> {
+    fetch(git, &|arguments| run(arguments, scratch, running).map(drop))?;
+    Ok(run(&["rev-parse", "HEAD"], scratch, running)?.trim().to_owned())
+}
+
+fn fetch(git: &GitUrl, run: &dyn Fn(&[&str]) -> Result<()>) -> Result<()> {
     run(&["init", "--quiet", "."])?;
+    if git.keep {
+        run(&["remote", "add", "origin", &git.url])?;
+    }
     let shallow = ["fetch", "--quiet", "--no-tags", "--depth=1", "--", &git.url, &git.reference];
     if run(&shallow).is_ok() {
         return run(&["checkout", "--quiet", "--detach", "FETCH_HEAD"]);
@@ -96,13 +133,14 @@ fn checkout(git: &GitUrl, scratch: &Scratch, running: &Running) -> Result<()> {
         .or_else(|_| run(&["checkout", "--quiet", "--detach", &branch, "--"]))
 }
 
-/// Runs git to its end. The daemon's children are reaped by the kernel, so that a shell has to say how it ended.
-fn run(arguments: &[&str], scratch: &Scratch, running: &Running) -> Result<()> {
+/// Runs git to its end; what it said. The daemon's children are reaped by the kernel, so that a shell has to say how it
+/// ended, and its umask is not the daemon's.
+fn run(arguments: &[&str], scratch: &Scratch, running: &Running) -> Result<String> {
     let dir = scratch.upper();
     let (mut output, end) = io::pipe()?;
     let mut command = Command::new("/bin/sh");
     command
-        .args(["-c", "git \"$@\" </dev/null; printf '\\n%s' $?", "sh", "-c", "core.hooksPath=/dev/null"])
+        .args(["-c", "umask 022; git \"$@\" </dev/null; printf '\\n%s' $?", "sh", "-c", "core.hooksPath=/dev/null"])
         .args(["-c", &format!("http.lowSpeedTime={STALLED}"), "-c", "http.lowSpeedLimit=1"])
         .args(arguments)
         .current_dir(&dir)
@@ -115,6 +153,9 @@ fn run(arguments: &[&str], scratch: &Scratch, running: &Running) -> Result<()> {
         .env("GIT_ASKPASS", "/bin/false")
         .env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
         .env("GIT_ALLOW_PROTOCOL", "git:http:https:ssh")
+        // Without a name for its log git asks the name server for the host's, which may take ten seconds.
+        .env("GIT_COMMITTER_NAME", "gantry")
+        .env("GIT_COMMITTER_EMAIL", "gantry@localhost")
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(end.try_clone()?)
@@ -129,13 +170,13 @@ fn run(arguments: &[&str], scratch: &Scratch, running: &Running) -> Result<()> {
     let said = String::from_utf8_lossy(&said).into_owned();
     let (text, status) = said.rsplit_once('\n').unwrap_or((&said, ""));
     match status {
-        "0" => Ok(()),
+        "0" => Ok(text.to_owned()),
         "127" => Err(Error::invalid("git is not installed on the engine's host")),
         _ => Err(Error::invalid(format!("error fetching the git repository: {}", text.trim()))),
     }
 }
 
-/// The files that were checked out, without git's own.
+/// The files that were checked out, without git's own unless they are wanted.
 fn read(git: &GitUrl, scratch: &Scratch, dir: &Path) -> Result<Spool> {
     let top = super::backend::open_layer(&scratch.upper())?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -147,7 +188,7 @@ fn read(git: &GitUrl, scratch: &Scratch, dir: &Path) -> Result<Spool> {
     let (mut archive, mut end) = io::pipe()?;
     thread::scope(|scope| {
         let packer = scope.spawn(move || {
-            let own = |_: &Found, path: &[u8]| path == b".git";
+            let own = |_: &Found, path: &[u8]| path == b".git" && !git.keep;
             pack::pack(&root, Form::Tree, None, &own, &mut end)
         });
         let spool = Spool::read(&mut archive, dir);
@@ -214,5 +255,9 @@ mod tests {
             let git = GitUrl::parse(&format!("git://h/r#{reference}")).unwrap();
             assert_eq!(git.check().is_ok(), good, "{reference}");
         }
+        let git = |checksum: &str| GitUrl::parse("git://h/r").unwrap().with(Some(checksum.to_owned()), false);
+        assert!(git("").check().is_err() && git("sha256:1").check().is_err());
+        assert!(git("AB").verify("abc").is_ok());
+        assert_eq!(git("ac").verify("abc").unwrap_err().message(), "expected checksum to match ac, got abc");
     }
 }

@@ -67,6 +67,25 @@ fn next(image: &Image, parent: Option<&Image>, created_by: &str) -> Option<Top<'
     image.layers.get(below.len()).cloned().map(Top::Layer)
 }
 
+/// A step's parent with the last layer of another image on it, which says the same of itself there.
+pub(super) fn graft(engine: &Engine, step: Step, image: &str) -> Result<Option<String>> {
+    let Some(image) = engine.images.get(&image_id(image)?) else { return Ok(None) };
+    let Some(last) = image.document.history.last() else { return Ok(None) };
+    let top = match image.layers.last() {
+        _ if last.empty_layer => Top::Nothing,
+        Some(layer) => Top::Layer(layer.clone()),
+        None => return Ok(None),
+    };
+    let wanted = Wanted {
+        parent: step.parent,
+        created_by: last.created_by.clone(),
+        author: step.author,
+        config: step.config,
+        created: step.created,
+    };
+    make(engine, &wanted, top).map(Some)
+}
+
 fn make(engine: &Engine, wanted: &Wanted, top: Top<'_>) -> Result<String> {
     let id = engine.images.commit(CommitOptions {
         base: wanted.parent.as_deref().map(image_id).transpose()?,
@@ -77,6 +96,7 @@ fn make(engine: &Engine, wanted: &Wanted, top: Top<'_>) -> Result<String> {
         author: wanted.author.clone(),
         comment: String::new(),
         created: wanted.created,
+        steps: Vec::new(),
         created_by: wanted.created_by.clone(),
         engine_version: version::VERSION.to_owned(),
         container: String::new(),

@@ -22,6 +22,7 @@ mod run;
 mod run_mounts;
 mod scratch;
 mod spool;
+mod squash;
 
 pub use context::BuildContext;
 pub use options::ImageBuild;
@@ -43,7 +44,6 @@ impl Engine {
     pub fn image_build(&self, context: BuildContext, request: ImageBuild) -> Result<Operation> {
         let engine = self.arc();
         let names = finish::names(&request.tags)?;
-        request.check()?;
         Ok(Operation::start(|reporter| async move {
             let quiet = request.quiet;
             let last = finish::LastLines { names, quiet, tell_id: request.tell_id && !quiet };
@@ -75,8 +75,13 @@ impl Engine {
             .await?
         };
         let options = request.builder_options();
+        let squash = request.squash.then(|| request.is_repeatable());
         let builder = Builder::new(self.clone(), context, request, output.reporter().clone());
-        builder::build(&builder, &self.build_cache, &file, &options, Box::new(output.clone())).await
+        let mut built = builder::build(&builder, &self.build_cache, &file, &options, Box::new(output.clone())).await?;
+        if let Some(repeatable) = squash {
+            built.image = self.squash(&built, repeatable).await?;
+        }
+        Ok(built)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use gantry_api_types::{AuthConfig, HostConfig, LogConfig, Ulimit};
 use gantry_image_builder as builder;
-use gantry_model::{Error, Result};
 use std::collections::BTreeMap;
 
 /// Parameters of a build, as the client wrote them.
@@ -66,12 +65,9 @@ pub struct ImageBuild {
 }
 
 impl ImageBuild {
-    /// What can be said before the context is looked at.
-    pub(super) fn check(&self) -> Result<()> {
-        if self.squash {
-            return Err(Error::invalid("squash is only supported with experimental mode"));
-        }
-        Ok(())
+    /// Whether the client says what time the image has to name.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.arguments.get("SOURCE_DATE_EPOCH").is_some_and(|time| time.as_deref().is_some_and(|time| !time.is_empty()))
     }
 
     pub(super) fn builder_options(&self) -> builder::Options {

@@ -7,7 +7,7 @@ use crate::own_layer::OwnLayer;
 use crate::stream::{HEADER, STDERR};
 use crate::{Engine, RemoveOptions, WaitCondition, blocking};
 use gantry_api_types::{ContainerConfig, ContainerCreateRequest, HealthConfig, HostConfig, NetworkingConfig};
-use gantry_image_builder::dockerfile::Network;
+use gantry_image_builder::dockerfile::{Network, Security};
 use gantry_image_builder::{BuildError, Console, RunAction, Step};
 use gantry_model::{Error, ErrorKind, Result};
 use std::sync::Arc;
@@ -17,12 +17,19 @@ use tokio::net::UnixStream;
 /// The longest piece of output that is told at once.
 const PIECE: usize = 32 << 10;
 
+/// Clients of this API cannot ask for more than others have; whoever runs the engine can allow it.
+const INSECURE: &str = "security.insecure is not allowed: the engine's daemon.json has no \
+                        \"builder\": {\"entitlements\": {\"security-insecure\": true}}";
+
 impl Builder {
     /// Runs a command and makes an image of what it did.
     pub(super) async fn run(&self, step: Step, action: RunAction, console: &Console) -> Result<String, BuildError> {
         let Some(parent) = step.parent.clone() else {
             return Err(Error::invalid("No image was generated for this stage yet: there is nothing to run in").into());
         };
+        if action.security == Security::Insecure && !self.engine.config.insecure_builds {
+            return Err(Error::forbidden(INSECURE).into());
+        }
         let mounts = self.mounts(&action).await?;
         let request = self.create_request(&parent, &action, &mounts);
         let created = self.engine.create_for_build(request).await?;
@@ -75,7 +82,9 @@ impl Builder {
             Network::None => "none".to_owned(),
             Network::Host => "host".to_owned(),
         };
-        let host_config = HostConfig { network_mode, mounts: mounts.wanted(), tmpfs: mounts.tmpfs(), ..request };
+        let privileged = action.security == Security::Insecure;
+        let (mounts, tmpfs) = (mounts.wanted(), mounts.tmpfs());
+        let host_config = HostConfig { network_mode, mounts, tmpfs, privileged, ..request };
         ContainerCreateRequest { config: Some(config), host_config, networking_config: NetworkingConfig::default() }
     }
 

@@ -96,7 +96,7 @@ impl Builder {
                 mounts.copies.push(scratch);
             }
             MountOf::Cache(cache, seed) => {
-                let using = self.engine.cache_mounts.take(cache).await;
+                let using = self.engine.cache_mounts.take(cache, seed.as_ref()).await;
                 let dir = self.cache_dir(&using, cache, seed.as_ref()).await?;
                 mounts.bind(&dir, &mount.target, mount.readonly);
                 mounts.caches.push(using);
@@ -108,8 +108,12 @@ impl Builder {
                 mounts.tmpfs.insert(mount.target.clone(), options);
             }
             // Clients give secrets and agents in BuildKit's protocol alone.
-            MountOf::Secret(secret) | MountOf::Ssh(secret) if secret.required => {
-                return Err(Error::invalid(format!("secret {} not found: this API has no way to give it", secret.id)));
+            MountOf::Secret(secret) if secret.required => {
+                return Err(Error::invalid(format!("secret {}: not found: this API has no way to give it", secret.id)));
+            }
+            MountOf::Ssh(agent) if agent.required => {
+                let id = &agent.id;
+                return Err(Error::invalid(format!("ssh agent {id}: not found: this API has no way to give it")));
             }
             MountOf::Secret(_) | MountOf::Ssh(_) => {}
         }
@@ -123,7 +127,7 @@ impl Builder {
         let (engine, path) = (self.engine.clone(), if path.is_empty() { ".".to_owned() } else { path.to_owned() });
         blocking(move || {
             let scratch = engine.scratch()?;
-            let one = select::select(&*source, &path)?.remove(0);
+            let one = select::select(&*source, &path, false)?.remove(0);
             let name = if one.is_directory() { scratch.upper() } else { scratch.upper().join("file") };
             let root = open_layer(&scratch.upper())?;
             copy::copy_out(&root, &*source, &one)?;
@@ -190,8 +194,8 @@ pub(crate) struct CacheUse {
 
 impl CacheMounts {
     /// Takes a cache; one that is locked is waited for, a private one that is in use gets another directory.
-    async fn take(self: &Arc<Self>, cache: &CacheMount) -> CacheUse {
-        let first = digest::hex(&digest_of(&cache.id));
+    async fn take(self: &Arc<Self>, cache: &CacheMount, seed: Option<&FilesOf>) -> CacheUse {
+        let first = name(cache, seed);
         let (name, lock) = {
             let mut all = self.lock();
             let mut name = first.clone();
@@ -245,6 +249,16 @@ impl Drop for CacheUse {
             }
         }
     }
+}
+
+/// What a cache's directory is called. One that begins otherwise is another one, whatever its id: whoever wants it to
+/// be a user's cannot do with root's.
+fn name(cache: &CacheMount, seed: Option<&FilesOf>) -> String {
+    let CacheMount { id, source, mode, uid, gid, .. } = cache;
+    if seed.is_none() && (*mode, *uid, *gid) == (0o755, 0, 0) {
+        return digest::hex(&digest_of(id));
+    }
+    digest::hex(&digest_of(&format!("{id}\0{seed:?}\0{source}\0{mode:o} {uid} {gid}")))
 }
 
 fn digest_of(text: &str) -> [u8; 32] {

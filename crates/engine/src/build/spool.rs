@@ -23,6 +23,8 @@ const MAX_TRAILER: u64 = 64 << 20;
 pub(super) struct Spool {
     pub(super) tree: Tree,
     data: File,
+    /// What all of it is known by, where that is not what is in its files.
+    pub(super) version: Option<String>,
 }
 
 impl Spool {
@@ -51,7 +53,7 @@ impl Spool {
 
     /// A context of one file.
     pub(super) fn of_file(name: &str, content: &[u8], dir: &Path) -> Result<Self> {
-        let mut spool = Self { tree: Tree::default(), data: unnamed(dir)? };
+        let mut spool = Self { tree: Tree::default(), data: unnamed(dir)?, version: None };
         spool.data.write_all(content).context("keeping the build context")?;
         let node = file_node(content.len() as u64, 0o600, 0);
         let mut digest = FileDigest::new(name.as_bytes(), &node, b"", b"");
@@ -71,7 +73,7 @@ impl Spool {
         io::copy(&mut archive.into_inner().take(MAX_TRAILER), &mut io::sink()).map_err(unreadable)?;
         let data =
             writer.out.into_inner().map_err(io::IntoInnerError::into_error).context("keeping the build context")?;
-        Ok(Self { tree, data })
+        Ok(Self { tree, data, version: None })
     }
 
     /// What a small file has in it; `None` if it is not there.
@@ -111,6 +113,10 @@ impl Source for Spool {
 
     fn describe(&self) -> String {
         "build context".to_owned()
+    }
+
+    fn version(&self) -> Option<String> {
+        self.version.clone()
     }
 }
 
@@ -155,9 +161,7 @@ fn add<R: BufRead>(tree: &mut Tree, archive: &mut Archive<R>, entry: &Entry, wri
         TarKind::Fifo => Kind::Fifo,
         TarKind::HardLink => {
             let target = Tree::clean(&entry.link)?;
-            let first = tree.get(&target).filter(|first| matches!(first.node.kind, Kind::File(_)));
-            let missing = || source_missing(&entry.link);
-            let first = first.ok_or_else(missing)?.clone();
+            let first = tree.link(&target)?;
             return Ok(tree.insert(path, first)?);
         }
     };
@@ -169,6 +173,7 @@ fn add<R: BufRead>(tree: &mut Tree, archive: &mut Archive<R>, entry: &Entry, wri
         mtime: (entry.mtime.seconds, entry.mtime.nanos),
         xattrs: entry.xattrs.clone(),
         data: writer.at,
+        inode: 0,
     };
     let mut digest = FileDigest::new(&entry.path, &node, b"", b"");
     if matches!(node.kind, Kind::File(_)) {
@@ -176,10 +181,6 @@ fn add<R: BufRead>(tree: &mut Tree, archive: &mut Archive<R>, entry: &Entry, wri
     }
     tree.insert(path, TreeEntry { node, digest: digest.finish() })?;
     Ok(())
-}
-
-fn source_missing(link: &[u8]) -> Error {
-    gantry_image_builder::tree::TreeError::Link(String::from_utf8_lossy(link).into_owned()).into()
 }
 
 /// Moves a file's data; holes stay holes.

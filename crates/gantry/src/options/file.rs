@@ -9,8 +9,11 @@ use super::{Given, OPTIONS, Opt, OptionError, Shape};
 /// Settings by their key in the file; the flags' values are in it too after [`merge`].
 pub(crate) type Settings = Map<String, Value>;
 
-/// Keys that dockerd's older files have and newer daemons skip in silence.
+/// Keys that dockerd's older files have and newer daemons skip in silence, and `builder`, of which one thing is used.
 const FORGOTTEN: [&str; 2] = ["deprecated-key-path", "builder"];
+
+/// Where in the file it stands that builds may be privileged, and what the settings call it.
+const INSECURE_BUILDS: (&str, &str) = ("/builder/entitlements/security-insecure", "insecure-builds");
 
 /// Options that the flags and the file may both give; the entries add up.
 const ADDITIVE: [&str; 1] = ["runtimes"];
@@ -32,6 +35,9 @@ pub(super) fn check(bytes: &[u8]) -> Result<Settings, OptionError> {
     let Value::Object(raw) = raw else {
         return Err(OptionError::NotJson("expected an object with options".to_owned()));
     };
+    let raw = Value::Object(raw);
+    let insecure = raw.pointer(INSECURE_BUILDS.0).cloned().unwrap_or_default();
+    let Value::Object(raw) = raw else { return Ok(Settings::new()) };
     let flat = flatten(raw);
     let unknown: Vec<&str> =
         flat.keys().map(String::as_str).filter(|key| find(key).is_none() && !FORGOTTEN.contains(key)).collect();
@@ -39,6 +45,18 @@ pub(super) fn check(bytes: &[u8]) -> Result<Settings, OptionError> {
         return Err(OptionError::UnknownKeys(unknown.join(", ")));
     }
     let mut settings = Settings::new();
+    match insecure {
+        Value::Null | Value::Bool(false) => {}
+        Value::Bool(true) => {
+            settings.insert(INSECURE_BUILDS.1.to_owned(), Value::Bool(true));
+        }
+        other => {
+            let key = INSECURE_BUILDS.0.trim_start_matches('/').replace('/', ".");
+            let wrong =
+                OptionError::WrongType { key, expected: "true or false", found: super::shape::describe(&other) };
+            return Err(wrong);
+        }
+    }
     for (key, value) in flat {
         // null leaves an option at its default, as it does in Go.
         if let (Some(opt), false) = (find(&key), value.is_null()) {

@@ -173,7 +173,7 @@ fn all_texts(list: Option<&Vec<Value>>) -> bool {
     list.is_some_and(|list| list.iter().all(Value::is_string))
 }
 
-fn describe(value: &Value) -> String {
+pub(super) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(b) => b.to_string(),

@@ -87,6 +87,11 @@ fn reads_files_as_dockerd_does() {
     assert_eq!(read(r#"{"proxies": {"http-proxy": "http://p"}}"#), json!({"http-proxy": "http://p"}));
     assert_eq!(read(r#"{"default-shm-size": "1m"}"#), json!({"default-shm-size": 1_048_576}));
     assert_eq!(read(r#"{"builder": {"gc": {"enabled": true}}}"#), json!({}));
+    let entitled = |value: &str| format!(r#"{{"builder": {{"entitlements": {{"security-insecure": {value}}}}}}}"#);
+    assert_eq!(read(&entitled("true")), json!({"insecure-builds": true}));
+    assert_eq!(read(&entitled("false")), json!({}));
+    let wrong = file::check(entitled("1").as_bytes()).unwrap_err().to_string();
+    assert!(wrong.contains("builder.entitlements.security-insecure: expected true or false"), "{wrong}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! An instruction's arguments.
 
 use super::lines::HereDoc;
-use super::{Command, Form, Network, Run, Text, flags, health, mount, transfer, words};
+use super::{Command, Form, MountText, Network, Run, Security, Text, flags, health, transfer, words};
 
 /// Reads the arguments of an instruction other than `FROM`.
 pub(super) fn parse(name: &'static str, rest: &str, documents: Vec<HereDoc>, escape: char) -> Text<Command> {
@@ -72,25 +72,24 @@ fn volume(rest: &str) -> Text<Vec<String>> {
 
 fn run(rest: &str, documents: Vec<HereDoc>, escape: char) -> Text<Command> {
     let (mut flags, rest) = flags::take(rest, escape);
-    let mounts = flags.values("mount")?.iter().map(|text| mount::parse(text)).collect::<Text<_>>()?;
+    let mounts = flags.values("mount")?.into_iter().map(MountText::new).collect::<Text<_>>()?;
     let network = match flags.value("network")?.as_deref() {
         None | Some("default") => Network::Default,
         Some("none") => Network::None,
         Some("host") => Network::Host,
         Some(other) => return Err(format!("invalid network mode: {other:?}")),
     };
-    match flags.value("security")?.as_deref() {
-        None | Some("sandbox") => {}
-        // What may leave the sandbox is the operator's to decide, and this API has no way to ask for it.
-        Some("insecure") => return Err("security.insecure is not allowed".to_owned()),
+    let security = match flags.value("security")?.as_deref() {
+        None | Some("sandbox") => Security::Sandbox,
+        Some("insecure") => Security::Insecure,
         Some(other) => return Err(format!("security {other:?} is not valid")),
-    }
+    };
     flags.none_left()?;
     let command = form(rest);
     if matches!(&command, Form::Shell(text) if text.is_empty()) || command == Form::Exec(Vec::new()) {
         return Err("RUN requires at least one argument".to_owned());
     }
-    Ok(Command::Run(Run { command, documents, mounts, network }))
+    Ok(Command::Run(Run { command, documents, mounts, network, security }))
 }
 
 /// The instruction is read now, so that its mistakes are this build's, and kept as it is written.

@@ -1,7 +1,7 @@
 //! What an instruction says, before any variable is expanded.
 
 use super::lines::{HereDoc, Line};
-use super::{Text, arguments};
+use super::{MountText, Text, arguments};
 use std::time::Duration;
 
 /// An instruction of a stage.
@@ -100,9 +100,21 @@ pub struct Run {
     /// Its here-documents.
     pub documents: Vec<HereDoc>,
     /// `--mount`
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<MountText>,
     /// `--network`
     pub network: Network,
+    /// `--security`
+    pub security: Security,
+}
+
+/// `--security` of a `RUN`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Security {
+    /// As containers run.
+    #[default]
+    Sandbox,
+    /// As privileged containers run, if the engine's operator allows that.
+    Insecure,
 }
 
 /// `--network` of a `RUN`.

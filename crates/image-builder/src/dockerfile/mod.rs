@@ -17,9 +17,10 @@ mod words;
 pub use expand::{Expander, Variables};
 pub use instruction::{
     Bind, CacheMount, CacheSharing, Command, Form, HealthCheck, HealthTest, Instruction, Mount, MountKind, Network,
-    Run, Secret, Tmpfs, Transfer,
+    Run, Secret, Security, Tmpfs, Transfer,
 };
 pub use lines::{HereDoc, Line};
+pub use mount::MountText;
 pub use stages::{Dockerfile, Stage};
 
 /// The largest file that is read as a Dockerfile; here-documents may carry whole scripts.

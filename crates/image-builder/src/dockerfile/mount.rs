@@ -3,10 +3,42 @@
 use super::{Bind, CacheMount, CacheSharing, Mount, MountKind, Secret, Text, Tmpfs};
 use std::collections::BTreeMap;
 
-/// Reads one mount.
-pub(super) fn parse(text: &str) -> Text<Mount> {
-    let mut fields = Fields::read(text)?;
-    let kind = fields.take(&["type"]).unwrap_or_else(|| "bind".to_owned());
+/// A mount as it is written: its variables have values when the step begins, and only then it can be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountText {
+    text: String,
+    from: Option<String>,
+}
+
+impl MountText {
+    /// Takes a text. Mistakes that no variable can mend are found at once.
+    pub(super) fn new(text: String) -> Text<Self> {
+        let mut fields = Fields::read(&text, &|value| Ok(value.to_owned()))?;
+        let from = fields.take(&["from"]);
+        if from.as_deref().is_some_and(|from| from.contains('$')) {
+            // What a stage needs must be known before anything runs.
+            return Err("'from' doesn't support variable expansion, define alias stage instead".to_owned());
+        }
+        let mount = Self { text, from };
+        if !mount.text.contains('$') {
+            mount.read(&|value| Ok(value.to_owned()))?;
+        }
+        Ok(mount)
+    }
+
+    /// The stage or image that it reads from.
+    pub fn from(&self) -> Option<&str> {
+        self.from.as_deref()
+    }
+
+    /// The mount that it is with this way to expand values.
+    pub fn read(&self, expand: &dyn Fn(&str) -> Text<String>) -> Text<Mount> {
+        mount(Fields::read(&self.text, expand)?)
+    }
+}
+
+fn mount(mut fields: Fields) -> Text<Mount> {
+    let kind = fields.take(&["type"]).map_or_else(|| "bind".to_owned(), |kind| kind.to_ascii_lowercase());
     let target = fields.take(&["target", "dst", "destination"]);
     let mut readonly = fields.switch(&["readonly", "ro"])?;
     if let Some(write) = fields.switch(&["readwrite", "rw"])? {
@@ -15,16 +47,15 @@ pub(super) fn parse(text: &str) -> Text<Mount> {
     let mount = match kind.as_str() {
         "bind" => {
             let target = needed(target, &kind)?;
-            let bind =
-                Bind { from: fields.take(&["from"]), source: fields.take(&["source", "src"]).unwrap_or_default() };
+            let bind = Bind { from: fields.take(&["from"]), source: fields.source() };
             Mount { target, readonly: readonly.unwrap_or(true), kind: MountKind::Bind(bind) }
         }
         "cache" => {
             let target = needed(target, &kind)?;
             let cache = CacheMount {
-                id: fields.take(&["id"]).unwrap_or_else(|| target.clone()),
+                id: crate::ignore::clean_path(&fields.take(&["id"]).unwrap_or_else(|| target.clone())),
                 from: fields.take(&["from"]),
-                source: fields.take(&["source", "src"]).unwrap_or_default(),
+                source: fields.source(),
                 sharing: sharing(fields.take(&["sharing"]).as_deref())?,
                 mode: fields.octal("mode", 0o755)?,
                 uid: fields.number("uid")?,
@@ -46,7 +77,10 @@ pub(super) fn parse(text: &str) -> Text<Mount> {
 
 fn secret(kind: &str, target: Option<String>, fields: &mut Fields) -> Text<Mount> {
     let is_ssh = kind == "ssh";
-    let id = fields.take(&["id"]);
+    let id = match (fields.take(&["id"]), fields.take(&["source", "src"])) {
+        (Some(_), Some(_)) => return Err("both source and id can't be set".to_owned()),
+        (id, source) => id.or(source),
+    };
     let env = if is_ssh { None } else { fields.take(&["env"]) };
     let required = fields.switch(&["required"])?.unwrap_or(false);
     let (mode, uid, gid) =
@@ -73,7 +107,7 @@ fn needed(target: Option<String>, kind: &str) -> Text<String> {
 }
 
 fn sharing(text: Option<&str>) -> Text<CacheSharing> {
-    match text {
+    match text.map(str::to_ascii_lowercase).as_deref() {
         None | Some("shared") => Ok(CacheSharing::Shared),
         Some("private") => Ok(CacheSharing::Private),
         Some("locked") => Ok(CacheSharing::Locked),
@@ -101,14 +135,18 @@ fn size(text: &str) -> Text<u64> {
 struct Fields(BTreeMap<String, Option<String>>);
 
 impl Fields {
-    fn read(text: &str) -> Text<Self> {
+    fn read(text: &str, expand: &dyn Fn(&str) -> Text<String>) -> Text<Self> {
         let mut fields = BTreeMap::new();
         for field in csv(text)? {
             let (key, value) = match field.split_once('=') {
-                Some((key, value)) => (key, Some(value.to_owned())),
+                Some((key, value)) => (key, Some(value)),
                 None => (field.as_str(), None),
             };
             let key = key.trim().to_ascii_lowercase();
+            let value = match value {
+                Some(value) if key == "from" => Some(value.to_owned()),
+                value => value.map(expand).transpose()?,
+            };
             if fields.insert(key.clone(), value).is_some() {
                 return Err(format!("field {key:?} is given twice in a mount"));
             }
@@ -120,11 +158,16 @@ impl Fields {
         names.iter().find_map(|name| self.0.remove(*name)).flatten()
     }
 
+    /// A path from the top of whatever it is in.
+    fn source(&mut self) -> String {
+        crate::ignore::clean(&self.take(&["source", "src"]).unwrap_or_default())
+    }
+
     fn switch(&mut self, names: &[&str]) -> Text<Option<bool>> {
         let Some(value) = names.iter().find_map(|name| self.0.remove(*name)) else { return Ok(None) };
         match value.as_deref() {
-            None | Some("true" | "1") => Ok(Some(true)),
-            Some("false" | "0") => Ok(Some(false)),
+            None | Some("true" | "True" | "TRUE" | "t" | "T" | "1") => Ok(Some(true)),
+            Some("false" | "False" | "FALSE" | "f" | "F" | "0") => Ok(Some(false)),
             Some(other) => Err(format!("invalid value {other:?} for {}", names[0])),
         }
     }
@@ -170,6 +213,20 @@ fn csv(text: &str) -> Text<Vec<String>> {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Text<Mount> {
+        MountText::new(text.to_owned())?.read(&|value| Ok(value.replace("$uid", "7").replace("$dir", "/d")))
+    }
+
+    #[test]
+    fn variables_in_values() {
+        let MountKind::Cache(cache) = parse("type=cache,target=$dir,uid=$uid").unwrap().kind else { panic!() };
+        assert_eq!((cache.id.as_str(), cache.uid), ("/d", 7));
+        assert!(parse("target=/a,from=$uid").unwrap_err().contains("define alias stage"));
+        assert!(parse("type=cache,target=/a,uid=$dir").is_err());
+        assert_eq!(MountText::new("target=$x,from=a".into()).unwrap().from(), Some("a"));
+        assert!(MountText::new("target=/a,mode=x".into()).is_err());
+    }
+
     #[test]
     fn kinds() {
         let bind = parse("target=/src,source=a,from=b").unwrap();
@@ -186,6 +243,11 @@ mod tests {
         );
         assert_eq!(parse("type=secret,id=x").unwrap().target, "/run/secrets/x");
         assert_eq!(parse("type=secret,target=/a/b,required").unwrap().target, "/a/b");
+        assert_eq!(parse("type=secret,source=x").unwrap().target, "/run/secrets/x");
+        let MountKind::Cache(cache) = parse("type=cache,target=/a/../c/,sharing=LOCKED").unwrap().kind else {
+            panic!()
+        };
+        assert_eq!((cache.id.as_str(), cache.sharing), ("/c", CacheSharing::Locked));
         assert!(matches!(parse("type=ssh").unwrap().kind, MountKind::Ssh(Secret { mode: 0o600, .. })));
         assert_eq!(parse("\"target=/a,b\"").unwrap().target, "/a,b");
     }
@@ -202,6 +264,7 @@ mod tests {
             "type=cache,target=/a,mode=9",
             "type=tmpfs,target=/a,size=x",
             "type=secret",
+            "type=secret,id=a,source=b",
             "\"target=/a",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");

@@ -32,7 +32,7 @@ pub(crate) async fn apply<B: Backend>(
         .with(&comment)
         .with(&serde_json::to_string(&stage.config).unwrap_or_default())
         .with(&stage.author);
-    stage.step(key, action, created_by, text).await
+    stage.step(key.finish(), action, created_by, text).await
 }
 
 /// Changes the configuration; what the history says, and what has to be done.

@@ -1,7 +1,7 @@
 //! `RUN`.
 
 use crate::backend::{Action, Backend, BuildError, FilesOf, MountOf, RunAction, RunMount, SCRIPTS};
-use crate::dockerfile::{Form, Mount, MountKind, Run};
+use crate::dockerfile::{Form, Mount, MountKind, Run, Security};
 use crate::key::Key;
 use crate::stage::StageRun;
 use crate::steps::metadata::command_line;
@@ -13,7 +13,9 @@ pub(crate) async fn run<B: Backend>(stage: &mut StageRun<'_, B>, run: &Run, text
     let counted = stage.args.counted(&environment);
     let mut mounts = Vec::new();
     for mount in &run.mounts {
-        mounts.push(find(stage, mount).await?);
+        let expand = |text: &str| stage.expander.word(text, &|name: &str| stage.variable(name));
+        let mount = mount.read(&expand).map_err(Error::invalid)?;
+        mounts.push(find(stage, &mount).await?);
     }
     let shown = command.join(" ");
     let created_by =
@@ -23,6 +25,7 @@ pub(crate) async fn run<B: Backend>(stage: &mut StageRun<'_, B>, run: &Run, text
         .with_all(&counted)
         .with_all(scripts.iter().map(|(_, text)| text))
         .with(&format!("{:?}", run.network));
+    let key = if run.security == Security::Insecure { key.with("insecure") } else { key };
     let key = mounts.iter().fold(key, |key, (said, _)| key.with(said));
     let action = RunAction {
         command,
@@ -31,8 +34,9 @@ pub(crate) async fn run<B: Backend>(stage: &mut StageRun<'_, B>, run: &Run, text
         scripts,
         mounts: mounts.into_iter().map(|(_, mount)| mount).collect(),
         network: run.network,
+        security: run.security,
     };
-    stage.step(key, Action::Run(Box::new(action)), created_by, text).await
+    stage.step(key.finish(), Action::Run(Box::new(action)), created_by, text).await
 }
 
 /// Names and texts.
@@ -63,24 +67,25 @@ fn command<B: Backend>(stage: &StageRun<'_, B>, run: &Run) -> Result<(Vec<String
 
 /// Finds what a mount shows; also what of it counts for the cache.
 async fn find<B: Backend>(stage: &StageRun<'_, B>, mount: &Mount) -> Result<(String, RunMount)> {
-    let target = stage.word(&mount.target)?;
-    let target = if target.is_empty() { target } else { stage.config.absolute(&target) };
+    let target = &mount.target;
+    let target = if target.is_empty() { String::new() } else { stage.config.absolute(target) };
+    if target == "/" {
+        return Err(Error::invalid("invalid mount target \"/\""));
+    }
     let (said, of) = match &mount.kind {
         MountKind::Bind(bind) => {
             let (said, of) = files(stage, bind.from.as_deref()).await?;
-            let path = crate::ignore::clean(&stage.word(&bind.source)?);
+            let path = bind.source.clone();
             let said = if of == FilesOf::Context { context_digest(stage, &path).await? } else { said };
             (format!("{said} {path}"), MountOf::Files { of, path })
         }
         MountKind::Cache(cache) => {
-            let mut cache = cache.clone();
-            cache.id = stage.word(&cache.id)?;
             let seed = match cache.from.as_deref() {
                 Some(from) => Some(files(stage, Some(from)).await?.1),
                 None => None,
             };
             // What is in it does not count: it may be gone at any time.
-            (format!("cache {}", cache.id), MountOf::Cache(cache, seed))
+            (format!("cache {}", cache.id), MountOf::Cache(cache.clone(), seed))
         }
         MountKind::Tmpfs(tmpfs) => ("tmpfs".to_owned(), MountOf::Tmpfs(tmpfs.clone())),
         MountKind::Secret(secret) => (format!("secret {}", secret.id), MountOf::Secret(secret.clone())),
@@ -100,8 +105,8 @@ async fn context_digest<B: Backend>(stage: &StageRun<'_, B>, path: &str) -> Resu
     let source = stage.build.backend.files(&FilesOf::Context).await?;
     let pattern = if path.is_empty() { ".".to_owned() } else { path.to_owned() };
     super::transfer::on_a_thread(move || {
-        let selected = crate::select::select(&*source, &pattern)?;
-        Ok(crate::select::digest(&*source, &selected, &crate::ignore::Ignore::default())?)
+        let selected = crate::select::select(&*source, &pattern, false)?;
+        Ok(crate::select::digest(&*source, &selected, &crate::ignore::Ignore::default(), false)?)
     })
     .await
 }

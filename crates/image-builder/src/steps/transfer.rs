@@ -7,6 +7,7 @@ use crate::key::Key;
 use crate::select::{Selected, digest, select};
 use crate::source::Source;
 use crate::stage::StageRun;
+use crate::steps::remote::{Remote, remote};
 use crate::texts::Texts;
 use crate::transfer::Chmod;
 use gantry_model::{Error, Result};
@@ -23,6 +24,7 @@ struct Meant {
     into_directory: bool,
     chown: Option<String>,
     chmod: Option<String>,
+    checksum: Option<String>,
     exclude: Vec<String>,
 }
 
@@ -39,27 +41,30 @@ pub(crate) async fn transfer<B: Backend>(
         Some(from) => Some(stage.build.find(stage.index, from, stage.build.options.platform.as_deref()).await?),
         None => None,
     };
+    let keys = Keys { parent: stage.image.clone(), link: transfer.link && !meant.names_an_owner() };
     // What is read from an image is known by the image alone; its files need not be looked at.
     let quick = from.as_ref().map(|base| {
         let image = base.id.as_deref().unwrap_or("scratch");
-        let key = key(stage, &meant, transfer).with("image").with(image).with_all(&meant.sources);
-        key.with_all(meant.documents.iter().map(|(_, text)| text)).finish()
+        keys.with(&|key| {
+            let key = meant.key(key, transfer).with("image").with(image).with_all(&meant.sources);
+            key.with_all(meant.documents.iter().map(|(_, text)| text))
+        })
     });
     if let Some(quick) = &quick
-        && stage.take_cached(quick).await
+        && take(stage, quick, text).await?
     {
         return Ok(());
     }
     let files = from.map_or(FilesOf::Context, |base| FilesOf::Image(base.id));
     let parts = parts(stage, &meant, transfer, &files, &exclude).await?;
     let digests: Vec<String> = parts.iter().map(|(digest, _)| digest.clone()).collect();
-    let shown = if digests.len() == 1 { digests[0].clone() } else { crate::digest::combined("multi", &digests) };
-    let chown = meant.chown.as_ref().map(|owner| format!("--chown={owner} ")).unwrap_or_default();
-    let chmod_shown = meant.chmod.as_ref().map(|mode| format!("--chmod={mode} ")).unwrap_or_default();
-    let shell = stage.config.shell().join(" ");
-    let created_by = format!("{shell} #(nop) {name} {chown}{chmod_shown}{shown} in {} ", meant.shown);
-    let key = key(stage, &meant, transfer).with("files").with_all(&digests);
-    let key = key.with_all(parts.iter().flat_map(|(_, part)| part_names(part)).collect::<Vec<_>>().iter());
+    let created_by = meant.history(&stage.config.shell().join(" "), &digests);
+    // A digest does not know the name of a file that it stands for alone.
+    let names: Vec<String> = parts.iter().flat_map(|(_, part)| part_names(part)).collect();
+    let whole = keys.with(&|key| meant.key(key, transfer).with("files").with_all(&digests).with_all(&names));
+    if whole.1.is_some() && take(stage, &whole, text).await? {
+        return Ok(());
+    }
     let action = Action::Copy(Copy {
         parts: parts.into_iter().map(|(_, part)| part).collect(),
         destination: meant.destination,
@@ -68,34 +73,79 @@ pub(crate) async fn transfer<B: Backend>(
         chmod,
         exclude,
         parents: transfer.parents,
+        link: transfer.link,
     });
-    let parent = stage.image.clone();
-    stage.step(key, action, created_by, text).await?;
-    if let (Some(quick), Some(image)) = (quick, &stage.image) {
-        stage.build.cache.keep(&quick, image, parent.as_deref(), text);
+    stage.step(whole.0.clone(), action, created_by, text).await?;
+    if let Some(image) = &stage.image {
+        let quick = quick.map(|(quick, linked)| [Some(quick), linked]).unwrap_or_default();
+        for key in quick.into_iter().chain([whole.1]).flatten() {
+            stage.build.cache.keep(&key, image, keys.parent.as_deref(), text);
+        }
     }
     Ok(())
 }
 
-/// Everything but the files.
-fn key<B: Backend>(stage: &StageRun<'_, B>, meant: &Meant, transfer: &Transfer) -> Key {
-    Key::new(meant.name, stage.image.as_deref())
-        .with(&meant.destination)
-        .with(&meant.into_directory.to_string())
-        .with(meant.chown.as_deref().unwrap_or_default())
-        .with(meant.chmod.as_deref().unwrap_or_default())
-        .with_all(&meant.exclude)
-        .with(&transfer.parents.to_string())
-        .with(&format!("{:?}", transfer.unpack))
+/// A key for the result, and one for the layer alone if it depends on nothing below.
+type KeyPair = (String, Option<String>);
+
+struct Keys {
+    parent: Option<String>,
+    link: bool,
 }
 
-/// The names that files get: a digest does not know the one of a file that it stands for alone.
+impl Keys {
+    fn with(&self, fill: &dyn Fn(Key) -> Key) -> KeyPair {
+        let result = fill(Key::new("copy", self.parent.as_deref())).finish();
+        let layer = self.link.then(|| fill(Key::new("link", Some("anything"))).finish());
+        (result, layer)
+    }
+}
+
+async fn take<B: Backend>(stage: &mut StageRun<'_, B>, keys: &KeyPair, text: &str) -> Result<bool> {
+    let (result, layer) = keys;
+    if stage.take_cached(result).await {
+        return Ok(true);
+    }
+    match layer {
+        Some(layer) => stage.take_linked(layer, result, text).await,
+        None => Ok(false),
+    }
+}
+
+impl Meant {
+    /// Everything but the files.
+    fn key(&self, key: Key, transfer: &Transfer) -> Key {
+        key.with(self.name)
+            .with(&self.destination)
+            .with(&self.into_directory.to_string())
+            .with(self.chown.as_deref().unwrap_or_default())
+            .with(self.chmod.as_deref().unwrap_or_default())
+            .with_all(&self.exclude)
+            .with(&format!("{} {} {}", transfer.parents, transfer.link, transfer.keep_git_dir))
+            .with(&format!("{:?}", transfer.unpack))
+    }
+
+    fn history(&self, shell: &str, digests: &[String]) -> String {
+        let shown = if let [one] = digests { one.clone() } else { crate::digest::combined("multi", digests) };
+        let chown = self.chown.as_ref().map(|owner| format!("--chown={owner} ")).unwrap_or_default();
+        let chmod = self.chmod.as_ref().map(|mode| format!("--chmod={mode} ")).unwrap_or_default();
+        format!("{shell} #(nop) {} {chown}{chmod}{shown} in {} ", self.name, self.shown)
+    }
+
+    /// Whether the files below must say who the owner is.
+    fn names_an_owner(&self) -> bool {
+        self.chown.as_deref().is_some_and(|owner| owner.chars().any(|c| !c.is_ascii_digit() && c != ':'))
+    }
+}
+
+/// The names that files get.
 fn part_names(part: &CopyPart) -> Vec<String> {
     part.selected.iter().map(|one| String::from_utf8_lossy(&one.asked).into_owned()).collect()
 }
 
 fn meant<B: Backend>(stage: &StageRun<'_, B>, name: &'static str, transfer: &Transfer) -> Result<Meant> {
     let words = |list: &[String]| list.iter().map(|word| stage.word(word)).collect::<Result<Vec<_>>>();
+    let word = |word: &Option<String>| word.as_deref().map(|word| stage.word(word)).transpose();
     let sources = words(&transfer.sources)?;
     let destination = stage.word(&transfer.destination)?;
     let into_directory =
@@ -104,6 +154,10 @@ fn meant<B: Backend>(stage: &StageRun<'_, B>, name: &'static str, transfer: &Tra
         return Err(Error::invalid(format!(
             "When using {name} with more than one source file, the destination must be a directory and end with a /"
         )));
+    }
+    let checksum = word(&transfer.checksum)?;
+    if checksum.is_some() && sources.len() + transfer.documents.len() != 1 {
+        return Err(Error::invalid("checksum can't be specified for multiple sources"));
     }
     let document = |document: &HereDoc| -> Result<(String, String)> {
         let text = document.meant();
@@ -124,8 +178,9 @@ fn meant<B: Backend>(stage: &StageRun<'_, B>, name: &'static str, transfer: &Tra
         destination: absolute,
         shown: destination,
         into_directory,
-        chown: transfer.chown.as_deref().map(|owner| stage.word(owner)).transpose()?,
-        chmod: transfer.chmod.as_deref().map(|mode| stage.word(mode)).transpose()?,
+        chown: word(&transfer.chown)?,
+        chmod: word(&transfer.chmod)?,
+        checksum,
         exclude: words(&transfer.exclude)?,
     })
 }
@@ -140,33 +195,41 @@ async fn parts<B: Backend>(
 ) -> Result<Vec<(String, CopyPart)>> {
     let mut parts = Vec::new();
     for pattern in &meant.sources {
-        let (source, pattern, unpack) = if let Some(url) = remote(meant.name, pattern)? {
-            let checksum = transfer.checksum.as_deref().map(|word| stage.word(word)).transpose()?;
-            if url_name(url).is_empty() && meant.into_directory {
-                return Err(Error::invalid(format!("cannot determine filename for source {url}")));
+        let checksum = meant.checksum.clone();
+        let (of, pattern, unpack) = match remote(meant.name, pattern)? {
+            Some(Remote::File(url)) => {
+                if url_name(url).is_empty() && meant.into_directory {
+                    return Err(Error::invalid(format!("cannot determine filename for source {url}")));
+                }
+                let of = FilesOf::Url { url: url.to_owned(), checksum };
+                (of, "*".to_owned(), transfer.unpack == Some(true))
             }
-            let of = FilesOf::Url { url: url.to_owned(), checksum };
-            (stage.build.backend.files(&of).await?, "*".to_owned(), transfer.unpack == Some(true))
-        } else {
-            if transfer.checksum.is_some() {
-                return Err(Error::invalid("checksum can't be specified for COPY or local sources"));
+            Some(Remote::Git(url)) => {
+                let of = FilesOf::Git { url: url.to_owned(), checksum, keep: transfer.keep_git_dir };
+                (of, ".".to_owned(), false)
             }
-            let unpack = meant.name == "ADD" && transfer.unpack != Some(false);
-            (stage.build.backend.files(files).await?, pattern.clone(), unpack)
+            None if checksum.is_some() => {
+                return Err(Error::invalid("checksum requires HTTP(S) or Git sources"));
+            }
+            None => (files.clone(), pattern.clone(), meant.name == "ADD" && transfer.unpack != Some(false)),
         };
-        let exclude = exclude.clone();
-        let keep_owners = matches!(files, FilesOf::Image(_));
+        let source = stage.build.backend.files(&of).await?;
+        let (exclude, parents) = (exclude.clone(), transfer.parents);
+        let keep_owners = matches!(of, FilesOf::Image(_));
         let part = on_a_thread(move || {
-            let selected = select(&*source, &pattern)?;
-            let digest = digest(&*source, &selected, &exclude)?;
+            let selected = select(&*source, &pattern, parents)?;
+            let digest = match source.version() {
+                Some(version) => format!("git:{version}"),
+                None => digest(&*source, &selected, &exclude, parents)?,
+            };
             Ok((digest, CopyPart { source, selected, unpack, keep_owners }))
         });
         parts.push(part.await?);
     }
     for document in &meant.documents {
         let source: Arc<dyn Source> = Arc::new(Texts::new(vec![document.clone()]));
-        let selected: Vec<Selected> = select(&*source, &escaped(&document.0))?;
-        let digest = digest(&*source, &selected, &Ignore::default())?;
+        let selected: Vec<Selected> = select(&*source, &escaped(&document.0), false)?;
+        let digest = digest(&*source, &selected, &Ignore::default(), false)?;
         parts.push((digest, CopyPart { source, selected, unpack: false, keep_owners: false }));
     }
     Ok(parts)
@@ -177,25 +240,8 @@ fn escaped(name: &str) -> String {
     name.chars().flat_map(|c| "*?[\\".contains(c).then_some('\\').into_iter().chain([c])).collect()
 }
 
-/// Where a source is if it is not in the context; only `ADD` knows such.
-fn remote<'s>(name: &str, source: &'s str) -> Result<Option<&'s str>> {
-    let is = |prefix: &str| source.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    let url = is("http://") || is("https://");
-    if name == "COPY" {
-        if url {
-            return Err(Error::invalid("source can't be a URL for COPY"));
-        }
-        return Ok(None);
-    }
-    let path = source.split(['#', '?']).next().unwrap_or_default();
-    if is("git://") || is("ssh://") || is("git@") || url && path.strip_suffix(".git").is_some() {
-        return Err(Error::invalid(format!("adding a git repository ({source}) is not supported")));
-    }
-    Ok(url.then_some(source))
-}
-
 /// The last part of a URL's path.
-pub(crate) fn url_name(url: &str) -> &str {
+fn url_name(url: &str) -> &str {
     let path = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = path.split(['?', '#']).next().unwrap_or_default();
     path.split_once('/').and_then(|(_, path)| path.rsplit('/').next()).unwrap_or_default()

@@ -69,6 +69,19 @@ pub fn pack(
     packer.finish()
 }
 
+/// Archives the upper directory of an overlay as a layer in which nothing is newer than `latest`, in seconds.
+pub fn pack_layer(
+    dir: &OwnedFd,
+    skip: &dyn Fn(&Found, &[u8]) -> bool,
+    latest: Option<i64>,
+    out: &mut dyn Write,
+) -> Result<u64, PackError> {
+    let mut packer = Packer::new(Form::Layer, None, skip, out);
+    packer.latest = latest;
+    packer.tree(dir, b"")?;
+    packer.finish()
+}
+
 /// Archives one object, a directory with everything in it, under the name `name`; an empty name is that of a root.
 pub fn pack_object(object: &Found, name: &[u8], ids: Option<&IdMaps>, out: &mut dyn Write) -> Result<u64, PackError> {
     let mut packer = Packer::new(Form::Tree, ids, &|_, _| false, out);
@@ -89,6 +102,8 @@ struct Packer<'p> {
     /// Where files with several names were first seen.
     links: HashMap<(u64, u64), Vec<u8>>,
     links_size: usize,
+    /// Later times become this one.
+    latest: Option<i64>,
     entries: u64,
 }
 
@@ -100,7 +115,17 @@ impl<'p> Packer<'p> {
         out: &'p mut dyn Write,
     ) -> Self {
         let writer = Writer::new(BufWriter::with_capacity(64 << 10, out));
-        Self { writer, reader: Reader::new(), form, ids, skip, links: HashMap::new(), links_size: 0, entries: 0 }
+        Self {
+            writer,
+            reader: Reader::new(),
+            form,
+            ids,
+            skip,
+            links: HashMap::new(),
+            links_size: 0,
+            latest: None,
+            entries: 0,
+        }
     }
 
     fn tree(&mut self, dir: &OwnedFd, prefix: &[u8]) -> Result<(), PackError> {
@@ -143,7 +168,11 @@ impl<'p> Packer<'p> {
     }
 
     fn describe(&self, found: &Found, path: &[u8], kind: Kind) -> Entry {
-        describe(found, path, kind, self.ids)
+        let mut entry = describe(found, path, kind, self.ids);
+        if let Some(latest) = self.latest {
+            entry.mtime.seconds = entry.mtime.seconds.min(latest);
+        }
+        entry
     }
 
     fn mark(&mut self, path: &[u8], mode: u32, found: &Found) -> Result<(), PackError> {
