@@ -9,6 +9,7 @@
 use crate::Engine;
 use crate::container::Container;
 use crate::links;
+use crate::modules;
 use crate::networks::members::Attached;
 use crate::oci;
 use crate::plan;
@@ -161,6 +162,8 @@ impl Engine {
         // In the order of `held` below.
         let before = holders.len() + if plan::logs::is_forwarded(record) { 2 } else { 0 };
         let prepared = plan::build(self, record, &plan::mounts::for_shim(volumes, before))?;
+        // After the plan, which makes directories of binds that are missing.
+        modules::relabel::mounts_of(record, volumes)?;
         for warning in &prepared.warnings {
             tracing::warn!("container {}: {warning}", container.id);
         }

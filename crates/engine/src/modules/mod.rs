@@ -2,6 +2,7 @@
 //! asked is shown by inspect and has no effect, as in Docker.
 
 mod apparmor;
+pub(crate) mod relabel;
 mod selinux;
 
 use crate::Engine;

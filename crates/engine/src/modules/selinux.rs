@@ -71,6 +71,11 @@ impl Policy {
     }
 }
 
+/// The label of files that every container may use: without categories.
+pub(super) fn shared(mount: &str) -> Result<String> {
+    Ok(Label { level: "s0".to_owned(), ..Label::parse(mount)? }.text())
+}
+
 struct Label {
     user: String,
     role: String,
@@ -139,6 +144,7 @@ mod tests {
         assert!(one.process.starts_with("system_u:system_r:container_t:s0:c") && one.process != other.process);
         assert_eq!(one.process.rsplit(':').next(), one.mount.rsplit(':').next());
         assert_eq!(policy.labels(&["disable"]).unwrap(), Labels::default());
+        assert_eq!(shared(&one.mount).unwrap(), "system_u:object_r:container_file_t:s0");
         for bad in ["bad", "bad:x", "type:"] {
             assert!(policy.labels(&[bad]).unwrap_err().to_string().starts_with("bad label option"), "{bad}");
         }
