@@ -1,4 +1,4 @@
-"""Real projects: their images built from Debian's, PyPI's and crates.io's packages, run, and asked over their protocols."""
+"""Real projects: their images built from Debian's, Python's and Rust's packages, run, and asked over their protocols."""
 
 import json
 from pathlib import Path
