@@ -48,6 +48,7 @@ pub struct Engine {
     pub(crate) execs: exec::Execs,
     pub(crate) events: Events,
     pub(crate) log_watch: LogWatch,
+    pub(crate) walks: crate::layer_sizes::Walks,
     /// Linux security modules.
     pub(crate) modules: Modules,
     /// Set if containers have user namespaces.
@@ -119,6 +120,7 @@ impl Engine {
             execs: exec::Execs::default(),
             events: Events::new(),
             log_watch: LogWatch::default(),
+            walks: crate::layer_sizes::Walks::default(),
             modules,
             remap,
             reloadable: RwLock::new(reloadable),

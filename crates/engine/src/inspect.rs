@@ -4,7 +4,7 @@ use crate::Engine;
 use crate::container::{Dirs, Record, State};
 use crate::{links, modules, network_view};
 use gantry_api_types::{ContainerInspect, ContainerState, DriverData, HostConfig, NetworkSettings};
-use gantry_model::{ContainerStatus, Error, Result};
+use gantry_model::{ContainerStatus, Result};
 use std::path::Path;
 
 /// The name of the storage driver: overlayfs on layers that are directories.
@@ -84,17 +84,6 @@ impl Engine {
         }
         settings.networks = networks;
         settings
-    }
-
-    /// Bytes the container has written, and the same together with its image.
-    pub(crate) async fn container_sizes(&self, record: &Record) -> Result<(i64, i64)> {
-        let upper = self.dirs(&record.id).upper();
-        let image = self.images.resolve(&record.image).map_or(0, |image| image.size);
-        let rw = tokio::task::spawn_blocking(move || gantry_volumes::tree_size(&upper))
-            .await
-            .map_err(|e| Error::internal(format!("the engine failed: {e}")))??;
-        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        Ok((signed(rw), signed(rw.saturating_add(image))))
     }
 }
 

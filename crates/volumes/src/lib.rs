@@ -29,7 +29,7 @@ mod volumes;
 pub use copy::copy_tree;
 pub use error::{Result, VolumeError};
 pub use options::{DriverMount, VOLUME_DRIVER, check_name};
-pub use size::tree_size;
+pub use size::{tree_size, tree_sizes};
 pub use uses::Pin;
 pub use volume::Volume;
 pub use volumes::{Claim, Claimed, CreateRequest, Leaving, Staged, Volumes};

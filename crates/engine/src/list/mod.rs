@@ -45,17 +45,22 @@ impl Engine {
         found.sort_by_key(|(created, _)| Reverse(*created));
         found.truncate(limit.unwrap_or(usize::MAX));
         let links = links::names(self);
+        let found: Vec<Arc<Container>> = found.into_iter().map(|(_, container)| container).collect();
+        let sizes = match options.size {
+            false => None,
+            true if found.len() == self.containers.all().len() => Some(self.all_layer_sizes().await),
+            true => Some(self.layer_sizes(&found).await),
+        };
         let mut list = Vec::with_capacity(found.len());
-        for (_, container) in found {
-            if options.size {
-                let record = container.read().clone();
-                let mut summary = self.summary(&record, &links);
+        for container in found {
+            let record = container.read();
+            let mut summary = self.summary(&record, &links);
+            if let Some(sizes) = &sizes {
                 // A container that is removed meanwhile has no files any more.
-                (summary.size_rw, summary.size_root_fs) = self.container_sizes(&record).await.unwrap_or_default();
-                list.push(summary);
-            } else {
-                list.push(self.summary(&container.read(), &links));
+                let size = sizes.get(&record.id).map(|rw| self.with_image(&record, *rw));
+                (summary.size_rw, summary.size_root_fs) = size.unwrap_or_default();
             }
+            list.push(summary);
         }
         Ok(list)
     }

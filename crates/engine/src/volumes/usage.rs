@@ -5,6 +5,7 @@ use crate::Engine;
 use gantry_api_types::{UsageData, Volume};
 use gantry_volumes::Volume as Stored;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 impl Engine {
     /// Those of which the size means something, as in Docker: local ones without options.
@@ -20,14 +21,23 @@ impl Engine {
                 *counts.entry(name.to_owned()).or_default() += 1;
             }
         }
-        let mut all = Vec::new();
-        for volume in self.volumes.list().into_iter().filter(is_plain) {
+        let sizes = self.walks.volumes.run(|| self.walk_volumes()).await;
+        let plain = self.volumes.list().into_iter().filter(is_plain);
+        let shown = plain.map(|volume| {
             let ref_count = counts.get(&volume.name).copied().unwrap_or(0);
-            let size = self.volume_size(&volume).await;
+            let size = sizes.get(&volume.name).and_then(|size| i64::try_from(*size).ok()).unwrap_or(-1);
             let usage_data = Some(UsageData { ref_count, size });
-            all.push(Volume { usage_data, ..self.show_volume(&volume, None) });
-        }
-        all
+            Volume { usage_data, ..self.show_volume(&volume, None) }
+        });
+        shown.collect()
+    }
+
+    /// The bytes in each of them; those that could not be read are left out.
+    async fn walk_volumes(&self) -> Arc<HashMap<String, u64>> {
+        let names: Vec<String> = self.volumes.list().into_iter().filter(is_plain).map(|volume| volume.name).collect();
+        let paths: Vec<_> = names.iter().map(|name| self.volumes.mountpoint(name)).collect();
+        let sizes = tokio::task::spawn_blocking(move || gantry_volumes::tree_sizes(&paths)).await.unwrap_or_default();
+        Arc::new(names.into_iter().zip(sizes).filter_map(|(name, size)| Some((name, size?))).collect())
     }
 
     /// Bytes; -1 when they cannot be told.
