@@ -180,6 +180,17 @@ def test_publish_all(engine):
     assert ask(engine, "outside", engine.address, int(found["80/tcp"][0]["HostPort"])).startswith("echo:")
 
 
+def test_a_binding_of_a_port_that_is_not_exposed(engine):
+    """It is kept and means nothing, until Docker 29; clients expose what they publish."""
+    bindings = {"80/tcp": [{"HostIp": "", "HostPort": "8080"}], "81/tcp": [{"HostIp": "", "HostPort": "8081"}]}
+    container = echo(engine, ExposedPorts={"81/tcp": {}}, host={"PortBindings": bindings})
+    assert set(ports(container)) == {"81/tcp"} and container.inspect()["HostConfig"]["PortBindings"] == bindings
+    assert refused(engine, "outside", engine.address, 8080)
+    (listed,) = engine.api.get("/containers/json", filters={"id": [container.id]}, expect=200).json
+    assert {port["PrivatePort"] for port in listed["Ports"]} == {81}
+    assert engine.create(network="bridge", host={"PortBindings": bindings}).start()
+
+
 def test_range(engine):
     """A free port of a range is taken."""
     first = published(engine, [{"HostPort": "9000-9002"}])

@@ -55,12 +55,16 @@ pub(crate) fn dns_names(record: &Record, settings: &EndpointSettings) -> Vec<Str
     names
 }
 
-/// The published ports of a container that runs, as far as they lead anywhere.
+/// The published ports of a container that runs, as far as they lead anywhere, and those that a plugin has published.
 fn published(record: &Record) -> Option<impl Iterator<Item = &gantry_network::PortBinding>> {
     let live = record.state.status.is_live() && !record.attached.members.is_empty();
+    let by_plugins = record.attached.members.iter().filter_map(|member| member.plugged.as_ref());
+    let by_plugins = by_plugins.flat_map(|plugged| &plugged.ports);
     let published = live.then_some(record.attached.published.as_ref());
     published.map(|ports| {
-        ports.into_iter().flat_map(|ports| ports.bindings.iter().filter(|binding| ports.target(binding).is_some()))
+        let ours = ports.into_iter();
+        let ours = ours.flat_map(|ports| ports.bindings.iter().filter(|binding| ports.target(binding).is_some()));
+        ours.chain(by_plugins)
     })
 }
 
@@ -98,11 +102,10 @@ pub(crate) fn ports(record: &Record) -> Vec<Port> {
     all
 }
 
-/// Ports of `ExposedPorts` and `PortBindings`; what is no port was refused or means nothing.
+/// The ports of `ExposedPorts`; what is no port was refused or means nothing.
 pub(crate) fn exposed(record: &Record) -> BTreeSet<(u16, Proto)> {
-    let exposed = record.config.exposed_ports.iter().flatten().map(|(port, _)| port);
-    let bound = record.host_config.port_bindings.iter().flatten().map(|(port, _)| port);
-    exposed.chain(bound).filter_map(|port| parse_port(port).ok()).collect()
+    let exposed = record.config.exposed_ports.iter().flatten();
+    exposed.filter_map(|(port, _)| parse_port(port).ok()).collect()
 }
 
 /// 64 hex digits that follow from the parts: four rounds of FNV-1a with different beginnings. Ids

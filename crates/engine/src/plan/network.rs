@@ -95,25 +95,31 @@ pub(crate) fn parse_mode(text: &str) -> NetworkMode {
     }
 }
 
-/// The ports that a container publishes.
+/// The ports that a container publishes. A binding of a port that is not exposed is checked and means nothing, as in
+/// Docker before 29: its clients expose what they publish.
 pub(crate) fn port_requests(record: &Record) -> Result<Vec<PortRequest>> {
-    let bindings = record.host_config.port_bindings.iter().flatten();
+    let exposed = record.config.exposed_ports.iter().flat_map(|ports| ports.keys());
+    let exposed: BTreeSet<(u16, Proto)> = exposed.map(|port| parse_port(port)).collect::<Result<_>>()?;
     let mut requests = Vec::new();
     let mut published = BTreeSet::new();
-    for (port, bindings) in bindings {
+    for (port, bindings) in record.host_config.port_bindings.iter().flatten() {
         let (container_port, proto) = parse_port(port)?;
         for binding in bindings.iter().flatten() {
-            published.insert((container_port, proto));
-            requests.push(request(container_port, proto, binding)?);
+            let request = request(container_port, proto, binding)?;
+            if exposed.contains(&(container_port, proto)) {
+                published.insert((container_port, proto));
+                requests.push(request);
+            }
         }
     }
     if record.host_config.publish_all_ports {
-        for port in record.config.exposed_ports.iter().flat_map(|p| p.keys()) {
-            let (container_port, proto) = parse_port(port)?;
-            if published.insert((container_port, proto)) {
-                requests.push(PortRequest { container_port, proto, host_ip: None, host_ports: None });
-            }
-        }
+        let others = exposed.into_iter().filter(|port| !published.contains(port));
+        requests.extend(others.map(|(container_port, proto)| PortRequest {
+            container_port,
+            proto,
+            host_ip: None,
+            host_ports: None,
+        }));
     }
     Ok(requests)
 }
