@@ -94,13 +94,20 @@ impl Query {
             return Ok(Filters::default());
         }
         let document = go_json::parse(text.as_bytes()).map_err(|e| Error::invalid(format!("invalid filter: {e}")))?;
-        if let Ok(sets) = document.decode::<BTreeMap<String, BTreeMap<String, bool>>>() {
-            let keys = |set: BTreeMap<String, bool>| set.into_keys().collect();
-            return Ok(Filters(sets.unwrap_or_default().into_iter().map(|(key, set)| (key, keys(set))).collect()));
-        }
+        let of_sets = match document.decode::<BTreeMap<String, BTreeMap<String, bool>>>() {
+            Ok(sets) => {
+                let keys = |set: BTreeMap<String, bool>| set.into_keys().collect();
+                return Ok(Filters(sets.unwrap_or_default().into_iter().map(|(key, set)| (key, keys(set))).collect()));
+            }
+            Err(e) => e,
+        };
         match document.decode::<BTreeMap<String, BTreeSet<String>>>() {
             Ok(lists) => Ok(Filters(lists.unwrap_or_default())),
-            Err(_) => Err(Error::invalid("invalid filter")),
+            // What is wrong, in the form that was meant.
+            Err(e) if document.decode::<BTreeMap<String, Vec<serde_json::Value>>>().is_ok() => {
+                Err(Error::invalid(format!("invalid filter: {e}")))
+            }
+            Err(_) => Err(Error::invalid(format!("invalid filter: {of_sets}"))),
         }
     }
 
@@ -220,7 +227,9 @@ mod tests {
         assert!(!query("filters={}").filters().unwrap().has("id"));
         for bad in [r#"["a"]"#, r#"{"a":1}"#, "{x", r#"{"a":"b"}"#] {
             let error = query(&format!("filters={bad}")).filters().unwrap_err();
-            assert!(error.to_string().starts_with("invalid filter"), "{error}");
+            assert!(error.to_string().starts_with("invalid filter: "), "{error}");
         }
+        let error = query(r#"filters={"a":["x",5]}"#).filters().unwrap_err().to_string();
+        assert!(error.contains("number") && !error.contains("array"), "{error}");
     }
 }

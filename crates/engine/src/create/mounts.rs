@@ -180,10 +180,10 @@ fn forbid(present: bool, field: &str) -> Result<()> {
 }
 
 fn of_mount(mount: &Mount) -> Result<Wanted> {
+    check_target(&mount.target)?;
     if !matches!(mount.r#type.as_str(), "bind" | "volume" | "tmpfs" | "image") {
         return Err(Error::invalid("mount type unknown"));
     }
-    check_target(&mount.target)?;
     let point = MountPoint {
         r#type: mount.r#type.clone(),
         destination: clean(&mount.target).display().to_string(),
