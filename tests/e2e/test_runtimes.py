@@ -2,10 +2,12 @@
 
 import json
 import signal
+import threading
 
 import pytest
 
 from harness.engine import Engine, cgroup_v2, wait_until
+from harness.http import Client
 
 RUNC = "/usr/sbin/runc"
 CRUN = "/usr/bin/crun"
@@ -131,6 +133,81 @@ def test_copies_and_changes(engine):
     assert b"made" in engine.api.get(f"{box.path}/export", expect=200).body
     assert {c["Path"] for c in engine.api.get(f"{box.path}/changes", expect=200).json} == {"/made"}
     assert engine.api.get(f"{box.path}/archive", path="/made", expect=200).status == 200
+
+
+def test_init(engine):
+    """Pid 1 passes signals on, reaps orphans and ends with the program's status."""
+    box = engine.start_container("trap 'echo term; exit 9' TERM; (sleep 0.1 & exit) ; echo ready; while true; do sleep 0.1; done", host=other(Init=True))
+    box.wait_log("ready")
+    # Docker's init has its full path as its name where the kernel shows it.
+    code, out, _ = box.exec("tr '\\0' ' ' < /proc/1/cmdline; echo; cat /proc/1/comm; ls -l /sbin/docker-init | cut -c1-10; touch /sbin/docker-init; mount | grep -c docker-init")
+    line, comm, mode, mounts = out.splitlines()
+    assert line.startswith("/sbin/docker-init -- sh -c ") and comm == "docker-init" and mounts == "1"
+    assert code == 0 and mode.startswith("-r-xr-xr-x" if not engine.is_reference else "-rwx")
+    wait_until(lambda: " Z " not in box.exec("ps -o pid,stat,args")[1])
+    box.kill(signal="TERM")
+    assert box.wait() == 9 and "term" in box.logs()[0]
+
+
+@pytest.mark.parametrize("program, code, words", [("/no/such", 127, "No such file"), ("no-such", 127, "No such file"), ("/etc/passwd", 126, "ermission denied")])
+def test_programs_that_cannot_run_under_init(engine, program, code, words):
+    """The container starts: it is init that finds out."""
+    box = engine.start_container([program], host=other(Init=True))
+    assert (box.wait(), words in box.logs()[1]) == (code if not engine.is_reference else box.state["ExitCode"], True)
+
+
+def test_init_with_a_terminal_and_a_user(engine):
+    box = engine.start_container("tty; id -u; cat /proc/1/comm; ps -o pid,pgid,comm | grep -v ps; read x; echo got $x; exit 4", User="alice", Tty=True, OpenStdin=True,
+                                 host=other(Init=True))
+    session = engine.api.request("POST", "", raw_target=f"/v1.41{box.path}/attach?stream=1&stdin=1&stdout=1", hijack=True)
+    session.connection.write(b"hello\n")
+    assert box.wait() == 4
+    session.close()
+    out = box.logs(tty=True)[0]
+    assert "/dev/pts/0" in out and "1000" in out and "docker-init" in out and "got hello" in out
+
+
+@pytest.mark.parametrize("host, words", [
+    ({"Mounts": [{"Type": "image", "Source": "busybox:e2e", "Target": "/i"}]}, "/i: "),
+    ({"Mounts": [{"Type": "volume", "Source": "parted", "Target": "/v", "VolumeOptions": {"Subpath": "a"}}]}, "/v: "),
+    ({"Mounts": [{"Type": "volume", "Source": "tmp", "Target": "/t", "VolumeOptions": {
+        "DriverConfig": {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs"}}}}]}, "/t: "),
+])
+@pytest.mark.differs(reference="20.10 has neither images nor parts of volumes as mounts, and mounts the other volume on the host")
+def test_mounts_that_have_no_path(engine, host, words):
+    """They are refused in words that say which it is, and nothing is left."""
+    engine.run("mkdir -p /v/a", host={"Binds": ["parted:/v"]})
+    newest = Client(engine.socket, "1.41" if engine.is_reference else "1.51", engine.recorder)
+    box = engine.create("true", host=other(**host), api=newest)
+    answer = box.start(expect=400)
+    assert words in answer.message and "other" in answer.message, answer.message
+    assert box.state["Status"] == "created" and not [path for path in engine.sandbox.cgroups() if box.id in path]
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.differs(reference="waits as long as the runtime does")
+def test_a_runtime_that_hangs(own_engine):
+    """It is given a minute; then the start fails, with all that the runtime has started, and the container is as before."""
+    def prepare(engine):
+        script = engine.dir / "hangs"
+        script.write_text("#!/bin/sh\necho $1 $2 $3 $4 $5 $6 >> " + str(engine.dir / "calls") + "\nsleep 7777 & wait\n")
+        script.chmod(0o755)
+        engine.arguments += ["--add-runtime", f"hangs={script}"]
+    engine = own_engine(prepare=prepare)
+    box = engine.create(network="bridge", host={"Runtime": "hangs"})
+    answers = []
+    starts = threading.Thread(target=lambda: answers.append(engine.api.post(f"{box.path}/start", timeout=150)))
+    starts.start()
+    wait_until(lambda: (engine.dir / "calls").exists())
+    # Nobody else waits for it.
+    assert engine.output("echo hi") == "hi\n"
+    assert engine.api.get(f"{box.path}/json", expect=200).json["State"]["Status"] == "created"
+    starts.join()
+    (answer,) = answers
+    assert answer.status >= 400 and "the runtime did not answer" in answer.message, answer.text
+    assert box.state["Status"] == "created" and "did not answer" in box.state["Error"]
+    wait_until(lambda: engine.sandbox.run(["pgrep", "-f", "sleep 7777"], check=False).stdout == "")
+    box.remove()
 
 
 @pytest.mark.parametrize("program, code", [("/no/such", 127), ("no-such", 127), ("/etc/passwd", 126)])

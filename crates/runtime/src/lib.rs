@@ -13,7 +13,7 @@ pub mod exec;
 pub mod failure;
 pub mod fuzzing;
 pub mod held_mount;
-mod init;
+pub mod init;
 mod link;
 pub mod oci;
 pub mod overlay;

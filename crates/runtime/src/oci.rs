@@ -18,7 +18,9 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags, SocketType,
     accept_with, bind, listen, recvmsg, socket_with,
 };
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, set_child_subreaper, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, set_child_subreaper, waitid,
+};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, IoSliceMut};
@@ -28,8 +30,10 @@ use std::path::{Path, PathBuf};
 
 pub use crate::container::StdioFds;
 
-/// A call that takes longer hangs.
-const PATIENCE: Timespec = Timespec { tv_sec: 120, tv_nsec: 0 };
+/// A call that takes longer hangs. Nothing else is done for the container meanwhile.
+const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+/// The same of the one that takes back what another has done, perhaps because that one hung.
+const LAST_PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 /// What is read of a runtime's log.
 const MAX_LOG: u64 = 64 << 10;
 
@@ -47,8 +51,11 @@ pub struct Started {
 /// A call of the runtime's program.
 #[derive(Debug)]
 pub struct Call {
+    /// Of the program, which leads a session of its own.
+    pid: Pid,
     pidfd: OwnedFd,
     log: PathBuf,
+    ended: bool,
 }
 
 /// Mounts the root in a mount namespace of the calling process' own, which follows the host's.
@@ -87,7 +94,8 @@ pub fn start(plan: &Plan, oci: &OciRuntime) -> Result<()> {
 
 /// `delete`: the runtime forgets the container; what it leaves of the cgroup the caller removes.
 pub fn delete(plan: &Plan, oci: &OciRuntime) -> Result<()> {
-    call(oci, &["delete".to_owned(), "--force".to_owned(), plan.id.clone()], None, None, "delete")?.finish()
+    call(oci, &["delete".to_owned(), "--force".to_owned(), plan.id.clone()], None, None, "delete")?
+        .finish_within(&LAST_PATIENCE)
 }
 
 /// An exec that is being started.
@@ -171,7 +179,7 @@ fn call(
     name: &str,
 ) -> Result<Call> {
     let log = oci.bundle.join(format!("{name}.log"));
-    let begin = || -> io::Result<OwnedFd> {
+    let begin = || -> io::Result<(Pid, OwnedFd)> {
         let null = File::options().read(true).write(true).open("/dev/null")?;
         let bundle = openat(CWD, &oci.bundle, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let own = stdio.map_or([None; 3], |s| [s.stdin.as_ref(), s.stdout.as_ref(), s.stderr.as_ref()]);
@@ -193,21 +201,30 @@ fn call(
         set_child_subreaper(Pid::from_raw(1))?;
         let pid = spawn::spawn_path(&program, &line, &fds)?;
         let pid = Pid::from_raw(pid as i32).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(pidfd_open(pid, PidfdFlags::empty())?)
+        Ok((pid, pidfd_open(pid, PidfdFlags::empty())?))
     };
-    let pidfd = begin().or_fail(Stage::Setup, || format!("execute {}", oci.program.display()))?;
-    Ok(Call { pidfd, log })
+    let (pid, pidfd) = begin().or_fail(Stage::Setup, || format!("execute {}", oci.program.display()))?;
+    Ok(Call { pid, pidfd, log, ended: false })
 }
 
 impl Call {
     /// Waits for its end; its failure is what its log says.
     fn finish(self) -> Result<()> {
+        self.finish_within(&PATIENCE)
+    }
+
+    fn finish_within(mut self, patience: &Timespec) -> Result<()> {
         let mut ready = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        let hangs = rustix::io::retry_on_intr(|| poll(&mut ready, Some(&PATIENCE))).is_ok_and(|n| n == 0);
+        let hangs = rustix::io::retry_on_intr(|| poll(&mut ready, Some(patience))).is_ok_and(|n| n == 0);
         if hangs {
-            let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+            // With all that it has started: a script is as good a runtime as any.
+            let _ = kill_process_group(self.pid, Signal::KILL);
         }
+        self.ended = true;
         let status = wait(self.pidfd.as_fd()).or_fail(Stage::Setup, || "wait for the runtime")?;
+        if hangs {
+            reap_group(self.pid);
+        }
         if status == 0 {
             return Ok(());
         }
@@ -218,6 +235,22 @@ impl Call {
         };
         Err(Failure::new(stage_of(&message), message))
     }
+}
+
+impl Drop for Call {
+    /// Nobody waits for it any more.
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+            let _ = wait(self.pidfd.as_fd());
+            reap_group(self.pid);
+        }
+    }
+}
+
+/// Waits for the orphans of a program that was killed with them.
+fn reap_group(leader: Pid) {
+    while rustix::io::retry_on_intr(|| waitid(WaitId::Pgid(Some(leader)), WaitIdOptions::EXITED)).is_ok() {}
 }
 
 /// What a failure means for the exit status that clients see.
@@ -347,6 +380,38 @@ pub fn rest() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_runtime_that_hangs_is_killed_with_what_it_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = "/bin/busybox sleep 1000 & echo $! > $0/pid; wait".to_owned();
+        let args = vec!["sh".to_owned(), "-c".to_owned(), script, directory.path().display().to_string()];
+        let oci = OciRuntime { program: "/bin/busybox".into(), args, bundle: directory.path().to_owned() };
+        let (input, _held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let stdio = StdioFds { stdin: Some(input), stdout: None, stderr: None };
+        let file = directory.path().join("pid");
+        let child = || fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<i32>().ok());
+        for patience in [Some(Timespec { tv_sec: 1, tv_nsec: 0 }), None] {
+            let _ = fs::remove_file(&file);
+            let call = call(&oci, &[], Some(&stdio), None, "create").unwrap();
+            let pid = std::iter::repeat_with(|| {
+                std::thread::yield_now();
+                child()
+            })
+            .flatten()
+            .next()
+            .unwrap();
+            match patience {
+                Some(patience) => {
+                    let failure = call.finish_within(&patience).unwrap_err();
+                    assert_eq!(failure.message, "the runtime did not answer");
+                }
+                None => drop(call),
+            }
+            assert!(!Path::new(&format!("/proc/{pid}")).exists());
+        }
+        rest();
+    }
 
     #[test]
     fn logs_of_runtimes_are_read() {

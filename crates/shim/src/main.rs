@@ -39,7 +39,7 @@ use crate::poller::Poller;
 use crate::shim::Shim;
 use gantry_linux::{inherited, process, signals};
 use gantry_runtime::failure::{Failure, Stage};
-use gantry_runtime::user_namespace;
+use gantry_runtime::{init, user_namespace};
 use gantry_shim_protocol::spawn_fd;
 use std::fs::File;
 use std::io;
@@ -51,6 +51,9 @@ fn main() -> ExitCode {
     if std::env::args_os().next().is_some_and(|name| name == user_namespace::NAME) {
         user_namespace::hold();
         return ExitCode::SUCCESS;
+    }
+    if init::is_called(std::env::args_os().next().as_ref()) {
+        init::main(std::env::args_os().skip(1));
     }
     match run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,9 +10,16 @@ use gantry_runtime::spec::{
 };
 use gantry_runtime::view::User;
 use serde_json::{Map, Value, json};
+use std::path::Path;
 
-/// The whole document.
-pub(super) fn of_plan(engine: &Engine, host: &HostConfig, plan: &Plan, user: &User) -> Result<Value> {
+/// The whole document. `init` is the program of the built-in init, if the container is to have it.
+pub(super) fn of_plan(
+    engine: &Engine,
+    host: &HostConfig,
+    plan: &Plan,
+    user: &User,
+    init: Option<&Path>,
+) -> Result<Value> {
     if let Some(part) = plan.mounts.iter().find(|m| matches!(m.source, MountSource::Part { .. })) {
         // These have no path that another program could be trusted with.
         return Err(Error::invalid(format!(
@@ -38,11 +45,20 @@ pub(super) fn of_plan(engine: &Engine, host: &HostConfig, plan: &Plan, user: &Us
     if let Some(label) = &plan.mount_label {
         linux["mountLabel"] = label.as_str().into();
     }
+    let mut process = process::of_spec(&plan.process, user, plan.oom_score_adj);
+    let mut mounts: Vec<Value> = plan.mounts.iter().map(mount).collect();
+    if let Some(program) = init {
+        let own = plan.process.args.iter().map(String::as_str);
+        process["args"] = [super::init::PLACE, "--"].into_iter().chain(own).collect();
+        mounts.push(json!({
+            "destination": super::init::PLACE, "type": "bind", "source": program, "options": ["bind", "ro", "rprivate"],
+        }));
+    }
     let mut config = json!({
         "ociVersion": "1.0.2",
-        "process": process::of_spec(&plan.process, user, plan.oom_score_adj),
+        "process": process,
         "root": { "path": plan.rootfs.target, "readonly": plan.rootfs.readonly },
-        "mounts": plan.mounts.iter().map(mount).collect::<Vec<_>>(),
+        "mounts": mounts,
         "linux": linux,
     });
     if let Some(name) = &plan.hostname {
@@ -91,8 +107,7 @@ fn mount(mount: &Mount) -> Value {
             options.insert(0, "bind".to_owned());
             ("bind".to_owned(), format!("/proc/{pid}/root/dev/shm"))
         }
-        // There is no path that another program could mount; `write_bundle` refuses such a plan.
-        // Refused above.
+        // Refused by `of_plan`.
         MountSource::Part { .. } => ("bind".to_owned(), String::new()),
     };
     json!({ "destination": target, "type": kind, "source": source, "options": options })
@@ -221,7 +236,6 @@ fn resources(cgroup: &Cgroup) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn limits_that_are_not_said_are_left_out() {

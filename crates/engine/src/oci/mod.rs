@@ -1,6 +1,7 @@
 //! Containers of other OCI runtimes (`HostConfig.Runtime`): which there are, and the bundle that such a one is given.
 
 mod config;
+mod init;
 mod process;
 
 use crate::Engine;
@@ -10,7 +11,7 @@ use crate::info::RUNTIME;
 use gantry_api_types::HostConfig;
 use gantry_model::error::Context;
 use gantry_model::{Error, Result};
-use gantry_runtime::spec::{MountSource, OciRuntime, Plan, ProcessSpec};
+use gantry_runtime::spec::{OciRuntime, Plan, ProcessSpec};
 use gantry_runtime::view::{self, User};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -41,9 +42,6 @@ pub(crate) fn check(engine: &Engine, host: &HostConfig) -> Result<()> {
     }
     if !engine.config.runtimes.contains_key(name) {
         return Err(Error::invalid(format!("Unknown runtime specified {name}")));
-    }
-    if host.init.unwrap_or(engine.config.init) {
-        return Err(Error::invalid(format!("the built-in init is not available with the runtime {name:?}")));
     }
     if crate::remap::wanted(engine, host).is_some() {
         return Err(Error::invalid(format!(
@@ -83,14 +81,10 @@ fn find(path: &std::path::Path) -> Result<PathBuf> {
 /// Writes the bundle of a start.
 pub(crate) fn write_bundle(engine: &Engine, container: &Container, plan: &Plan) -> Result<()> {
     let Some(oci) = &plan.oci else { return Ok(()) };
-    if plan.mounts.iter().any(|mount| matches!(mount.source, MountSource::Part { .. })) {
-        return Err(Error::not_implemented(
-            "volumes with a file system of their own, parts of volumes and mounts of images need the built-in runtime",
-        ));
-    }
     let host = container.read().host_config.clone();
     let user = user_of(engine, container, &plan.process)?;
-    let config = config::of_plan(engine, &host, plan, &user)?;
+    let init = plan.init.then(|| init::program(engine)).transpose()?;
+    let config = config::of_plan(engine, &host, plan, &user, init.as_deref())?;
     fs::DirBuilder::new().mode(0o700).create(&oci.bundle).context(oci.bundle.display())?;
     let path = oci.bundle.join("config.json");
     fs::write(&path, config.to_string()).context(path.display())
