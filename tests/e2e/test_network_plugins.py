@@ -93,6 +93,120 @@ def test_errors_of_the_plugin(engine, plugin, network):
     container.remove(force=True)
 
 
+PORTS = {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}], "53/udp": [{"HostPort": "9000-9010"}]}
+EXPOSED = {"80/tcp": {}, "53/udp": {}, "99/sctp": {}}
+
+
+def by_port(found):
+    return sorted(found, key=lambda port: port["Port"])
+
+
+def test_what_a_plugin_is_told(engine, plugin, network):
+    """Of the ports, the client's options and the hardware address, in libnetwork's words."""
+    driver = plugin("NetworkDriver")
+    name = network(driver.name, IPAM=pool("10.77.6.0/24", "10.77.6.1"))
+    container = engine.create(["sleep", "1000"], network=name, MacAddress="02:00:00:00:00:77", ExposedPorts=EXPOSED, host={"PortBindings": PORTS},
+                              NetworkingConfig={"EndpointsConfig": {name: {"DriverOpts": {"opt": "value", "com.docker.network.x": "y"}}}})
+    container.start()
+    (_, made), = driver.calls("NetworkDriver.CreateEndpoint")
+    (_, joined), = driver.calls("NetworkDriver.Join")
+    (_, programmed), = driver.calls("NetworkDriver.ProgramExternalConnectivity")
+    assert made["Interface"]["MacAddress"] == "02:00:00:00:00:77" and made["Options"]["com.docker.network.endpoint.macaddress"] == "AgAAAAB3"
+    assert made["Options"]["opt"] == "value" and made["Options"]["com.docker.network.x"] == "y"
+    for options in (made["Options"], joined["Options"], programmed["Options"]):
+        assert by_port(options["com.docker.network.portmap"]) == [
+            {"Proto": 17, "IP": "", "Port": 53, "HostIP": "", "HostPort": 9000, "HostPortEnd": 9010},
+            {"Proto": 6, "IP": "", "Port": 80, "HostIP": "127.0.0.1", "HostPort": 8080, "HostPortEnd": 8080}]
+        assert by_port(options["com.docker.network.endpoint.exposedports"]) == [
+            {"Proto": 17, "Port": 53}, {"Proto": 6, "Port": 80}, {"Proto": 132, "Port": 99}]
+    assert "opt" not in joined["Options"]
+    order = [method.split(".")[1] for method, _ in driver.calls() if method.startswith("NetworkDriver.") and "Endpoint" not in method.split(".")[1]]
+    assert order[order.index("Join"):] == ["Join", "ProgramExternalConnectivity"]
+    container.stop(t=0)
+    wait_until(lambda: driver.state["endpoints"] == {}, what="the end of the endpoint")
+    ended = [method.split(".")[1] for method, _ in driver.calls()]
+    assert ended[-3:] == ["RevokeExternalConnectivity", "Leave", "DeleteEndpoint"]
+
+
+def test_ports_of_a_plugin(engine, plugin, network):
+    """The plugin publishes them, and says which; 20.10 does not show what it says."""
+    driver = plugin("NetworkDriver")
+    name = network(driver.name, IPAM=pool("10.77.7.0/24", "10.77.7.1"))
+    container = engine.start_container(network=name, ExposedPorts=EXPOSED, host={"PortBindings": PORTS})
+    shown = container.inspect()["NetworkSettings"]["Ports"]
+    if engine.is_reference:
+        assert shown == {}
+    else:
+        assert shown == {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}], "53/udp": [{"HostIp": "0.0.0.0", "HostPort": "9000"}], "99/sctp": None}
+        (listed,) = engine.api.get("/containers/json", filters={"id": [container.id]}, expect=200).json
+        assert {(p["PrivatePort"], p.get("PublicPort")) for p in listed["Ports"]} == {(80, 8080), (53, 9000), (99, None)}
+    # Nobody else has them.
+    with engine.sandbox.socket("host") as listener:
+        listener.bind(("127.0.0.1", 8080))
+
+
+def test_a_plugin_that_cannot_publish(engine, plugin, network):
+    """Nobody does in Docker; here the engine does it instead."""
+    driver = plugin("NetworkDriver")
+    driver.answer("NetworkDriver.ProgramExternalConnectivity", status=404, body="404 page not found\n")
+    name = network(driver.name, IPAM=pool("10.77.8.0/24", "10.77.8.1"))
+    container = engine.start_container(["probe", "echo", "tcp", "80"], network=name, ExposedPorts={"80/tcp": {}},
+                                       host={"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}})
+    container.wait_log("listening")
+    with engine.sandbox.socket("host") as client:
+        client.settimeout(5)
+        assert (client.connect_ex((engine.address, 8080)) == 0) == (not engine.is_reference)
+    container.stop(t=0)
+    wait_until(lambda: driver.state["endpoints"] == {}, what="the end of the endpoint")
+    if not engine.is_reference:
+        assert not driver.calls("NetworkDriver.RevokeExternalConnectivity")
+
+
+def test_the_way_out_moves(engine, plugin, network):
+    """The plugin hears of it when its network becomes the way out, and when it is none any more."""
+    driver = plugin("NetworkDriver", "noroutes")
+    first, second = (network(driver.name, IPAM=pool(f"10.77.{n}.0/24", f"10.77.{n}.1")) for n in (20, 21))
+    ids = {name: engine.api.get(f"/networks/{name}", expect=200).json["Id"] for name in (first, second)}
+    upper, lower = sorted((first, second))
+    calls = lambda: [(method.split(".")[1][0], a["NetworkID"]) for method, a in driver.calls(
+        "NetworkDriver.ProgramExternalConnectivity", "NetworkDriver.RevokeExternalConnectivity")]
+    container = engine.start_container(network=lower)
+    container.connect(upper)
+    assert calls() == [("P", ids[lower]), ("R", ids[lower]), ("P", ids[upper])]
+    container.disconnect(upper)
+    assert calls()[3:] == [("R", ids[upper]), ("P", ids[lower])]
+    container.connect(upper)
+    container.remove(force=True)
+    wait_until(lambda: driver.state["endpoints"] == {}, what="the end of the endpoints")
+    assert [c for c, _ in calls()].count("P") == [c for c, _ in calls()].count("R")
+
+
+def test_ports_that_cannot_be_published(engine, plugin, network):
+    driver = plugin("NetworkDriver")
+    driver.answer("NetworkDriver.ProgramExternalConnectivity", body=json.dumps({"Err": "no more ports"}))
+    name = network(driver.name, IPAM=pool("10.77.9.0/24", "10.77.9.1"))
+    container = engine.create(network=name)
+    message = container.start(expect=(400, 500)).message
+    assert "driver failed programming external connectivity on endpoint" in message and "no more ports" in message
+    wait_until(lambda: driver.state["endpoints"] == {}, what="the end of the endpoint")
+
+
+def test_names_of_interfaces(engine, plugin, network):
+    driver = plugin("NetworkDriver", "lan")
+    name = network(driver.name, IPAM=pool("10.77.10.0/24", "10.77.10.1"))
+    container = engine.start_container(network=name)
+    assert "default via 10.77.10.1 dev lan0" in container.exec(["ip", "route"])[1]
+    container.connect("bridge")
+    assert "eth" in container.exec(["ip", "-o", "link"])[1]
+
+
+def test_a_driver_of_many_hosts(engine, plugin):
+    """Its networks are a swarm's."""
+    driver = plugin("NetworkDriver", "global")
+    answer = engine.api.post("/networks/create", {"Name": engine.name("n"), "Driver": driver.name}, expect=(500, 503))
+    assert answer.message.startswith("This node is not a swarm manager.")
+
+
 def test_an_unknown_driver(engine, network):
     message = network("no-such-network-driver", expect=404)
     assert "plugin" in message and "not found" in message
@@ -113,6 +227,71 @@ def test_an_ipam_plugin(engine, plugin, network):
     container.remove(force=True)
     wait_until(lambda: address not in list(driver.state["pools"].values())[0]["taken"], what="the address' release")
     engine.api.delete(f"/networks/{name}", expect=204)
+    assert driver.state["pools"] == {}
+
+
+def test_an_ipam_plugin_that_wants_to_know_whose_address_it_is(engine, plugin, network):
+    driver = plugin("IpamDriver", "mac")
+    name = network("bridge", IPAM={"Driver": driver.name})
+    container = engine.start_container(network=name)
+    mac = container.networks[name]["MacAddress"]
+    asked = [a["Options"] for _, a in driver.calls("IpamDriver.RequestAddress")]
+    assert asked == [{"RequestAddressType": "com.docker.network.gateway"}, {"com.docker.network.endpoint.macaddress": mac}]
+    assert len(driver.calls("IpamDriver.GetCapabilities")) == 1
+
+
+def test_an_ipam_plugin_that_does_not(engine, plugin, network):
+    driver = plugin("IpamDriver")
+    name = network("bridge", IPAM={"Driver": driver.name, "Config": [{"Subnet": "10.77.11.0/24", "AuxiliaryAddresses": {"router": "10.77.11.7"}}]})
+    engine.start_container(network=name, MacAddress="02:00:00:00:00:77")
+    assert [(a["Address"], a["Options"] or {}) for _, a in driver.calls("IpamDriver.RequestAddress")] == [
+        ("", {"RequestAddressType": "com.docker.network.gateway"}), ("10.77.11.7", {}), ("", {})]
+
+
+def test_ipv6_of_an_ipam_plugin(engine, plugin, network):
+    """The client says nothing of pools: one of each family."""
+    driver = plugin("IpamDriver")
+    name = network("bridge", EnableIPv6=True, IPAM={"Driver": driver.name})
+    pools = [(a["V6"], a["Pool"]) for _, a in driver.calls("IpamDriver.RequestPool")]
+    assert pools == [(False, ""), (True, "")]
+    found = engine.start_container(network=name).networks[name]
+    assert found["IPAddress"].startswith("10.201.") and found["GlobalIPv6Address"].startswith("fd20:")
+    taken = [address for pool in driver.state["pools"].values() for address in pool["taken"]]
+    assert {found["IPAddress"], found["GlobalIPv6Address"], found["Gateway"], found["IPv6Gateway"]} <= set(taken)
+
+
+def test_a_plugin_that_forgets(own_engine, closing):
+    """It is told again of its pools, and of the addresses of those who live on."""
+    engine = own_engine()
+    driver = closing(Plugin(engine, "IpamDriver", "replay")).start()
+    engine.api.post("/networks/create", {"Name": "kept", "Driver": "bridge", "IPAM": {
+        "Driver": driver.name, "Config": [{"Subnet": "10.77.12.0/24", "AuxiliaryAddresses": {"router": "10.77.12.7"}}]}}, expect=201)
+    lives = engine.start_container(network="kept")
+    address = lives.networks["kept"]["IPAddress"]
+    gone = engine.start_container(network="kept")
+    gone.remove(force=True)
+    before = len(driver.calls())
+    if engine.is_reference:
+        engine.stop()
+    else:
+        engine.kill()
+    driver.stop()
+    (driver.directory / "state.json").write_text(json.dumps({"next_pool": 40}))
+    driver.start()
+    engine.start()
+    state = wait_until(lambda: driver.state.get("pools"), what="the pool")
+    (found,) = state.values()
+    assert found["pool"] == "10.77.12.0/24"
+    assert set(found["taken"]) == {"10.77.12.1", "10.77.12.7"} | (set() if engine.is_reference else {address})
+    options = [a["Options"] or {} for m, a in driver.calls()[before:] if m == "IpamDriver.RequestAddress"]
+    assert options[0] == {"RequestAddressType": "com.docker.network.gateway"}
+    # By the pool's new name from now on.
+    other = engine.start_container(network="kept")
+    # There the first one ended with the daemon.
+    assert (other.networks["kept"]["IPAddress"] == address) == engine.is_reference
+    for container in (other, lives):
+        container.remove(force=True)
+    engine.api.delete("/networks/kept", expect=204)
     assert driver.state["pools"] == {}
 
 

@@ -94,7 +94,8 @@ class NetworkDriver:
     """Bridges `tp<5 hex>`, with a veth pair for each endpoint."""
 
     def GetCapabilities(state, a):
-        return {"Scope": "local", "ConnectivityScope": "local"}
+        scope = "global" if "global" in KINDS else "local"
+        return {"Scope": scope, "ConnectivityScope": scope}
 
     def CreateNetwork(state, a):
         bridge = "tp" + a["NetworkID"][:8]
@@ -120,7 +121,8 @@ class NetworkDriver:
         return {"Interface": {} if given.get("MacAddress") else {"MacAddress": mac}}
 
     def EndpointOperInfo(state, a):
-        return {"Value": {"tests": "yes"}}
+        endpoint = state.get("endpoints", {}).get(a["EndpointID"], {})
+        return {"Value": {"tests": "yes", "com.docker.network.portmap": endpoint.get("ports")}}
 
     def DeleteEndpoint(state, a):
         state.get("endpoints", {}).pop(a["EndpointID"], None)
@@ -134,25 +136,31 @@ class NetworkDriver:
         ip("link", "set", ours, "master", network["bridge"])
         ip("link", "set", ours, "up")
         gateways = [d["Gateway"].split("/")[0] for d in network["ipv4"] or [] if d.get("Gateway")]
-        routes = [{"Destination": "198.51.100.0/24", "RouteType": 0, "NextHop": gateways[0]}] if gateways else []
-        return {"InterfaceName": {"SrcName": theirs, "DstPrefix": "eth"}, "Gateway": (gateways or [""])[0],
+        routes = [{"Destination": "198.51.100.0/24", "RouteType": 0, "NextHop": gateways[0]}] if gateways and "noroutes" not in KINDS else []
+        return {"InterfaceName": {"SrcName": theirs, "DstPrefix": "lan" if "lan" in KINDS else "eth"}, "Gateway": (gateways or [""])[0],
                 "StaticRoutes": routes, "DisableGatewayService": True}
 
     def Leave(state, a):
         subprocess.run(["ip", "link", "del", "tv" + a["EndpointID"][:8]], check=False, capture_output=True)
         return {}
 
-    def DiscoverNew(state, a):
+    def ProgramExternalConnectivity(state, a):
+        """Publishes nothing, and says that it has taken the first port of each range."""
+        wanted = a["Options"].get("com.docker.network.portmap") or []
+        state["endpoints"][a["EndpointID"]]["ports"] = [{**port, "HostIP": port["HostIP"] or "0.0.0.0"} for port in wanted]
         return {}
 
-    DiscoverDelete = ProgramExternalConnectivity = RevokeExternalConnectivity = DiscoverNew
+    def RevokeExternalConnectivity(state, a):
+        if state["endpoints"][a["EndpointID"]].pop("ports", None) is None:
+            raise Refused("nothing is published")
+        return {}
 
 
 class IpamDriver:
     """Pools are what was asked for, or the next of 10.201.0.0/16 cut into /24s."""
 
     def GetCapabilities(state, a):
-        return {"RequiresMACAddress": "mac" in KINDS, "RequiresRequestReplay": False}
+        return {"RequiresMACAddress": "mac" in KINDS, "RequiresRequestReplay": "replay" in KINDS}
 
     def GetDefaultAddressSpaces(state, a):
         return {"LocalDefaultAddressSpace": "testlocal", "GlobalDefaultAddressSpace": "testglobal"}
@@ -160,7 +168,7 @@ class IpamDriver:
     def RequestPool(state, a):
         pools = state.setdefault("pools", {})
         number = state["next_pool"] = state.get("next_pool", 0) + 1
-        pool = a.get("Pool") or f"10.201.{number}.0/24"
+        pool = a.get("Pool") or (f"fd20:{number:x}::/64" if a.get("V6") else f"10.201.{number}.0/24")
         pools[f"pool-{number}"] = {"pool": pool, "taken": []}
         return {"PoolID": f"pool-{number}", "Pool": pool, "Data": {}}
 

@@ -76,6 +76,7 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
     }
     let network = engine.network.clone();
     tokio::task::block_in_place(|| network.restore(&engine.networks.specs(), &live))?;
+    engine.replay_addresses().await;
     engine.finish_memberships(unfinished).await;
     tokio::task::block_in_place(|| found.iter().for_each(|(container, ..)| engine.reopen_links(container)));
     engine.resume_names(found.iter().map(|(container, ..)| container.clone()).collect()).await;

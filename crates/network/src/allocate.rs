@@ -112,7 +112,10 @@ impl Network {
         if matches!(self.spec.driver, Driver::Remote { .. }) {
             return wanted;
         }
-        wanted.or_else(|| v4.map(|(ip, _)| MacAddr::from_ipv4(ip))).or_else(|| v6.map(|(ip, _)| MacAddr::from_ipv6(ip)))
+        let of_address =
+            || v4.map_or_else(|| v6.map(|(ip, _)| MacAddr::from_ipv6(ip)), |(ip, _)| Some(MacAddr::from_ipv4(ip)));
+        // On a network of neither family there is nothing that it could follow from.
+        wanted.or_else(of_address).or_else(|| Some(MacAddr::random()))
     }
 
     fn mtu(&self) -> u32 {

@@ -1,5 +1,6 @@
 //! Hardware addresses.
 
+use gantry_model::Id;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -23,6 +24,14 @@ impl MacAddr {
     /// The bytes.
     pub const fn octets(self) -> [u8; 6] {
         self.0
+    }
+
+    /// Any address: locally administered, and in a form that no IP address gives.
+    pub fn random() -> Self {
+        let mut bytes = [0; 6];
+        bytes.copy_from_slice(&Id::random().as_bytes()[..6]);
+        bytes[0] = bytes[0] & 0xf0 | 0x0a;
+        Self(bytes)
     }
 
     /// The locally administered address that Docker derives from an IPv4 address. Because it follows from the

@@ -114,8 +114,12 @@ struct GivenAddress {
 
 impl IpamDriver {
     /// What it needs; a driver that does not know the question needs nothing.
-    pub async fn capability(&self) -> Result<Capability> {
-        let found: Result<Capable> = self.0.look("GetCapabilities", &serde_json::json!({}), Patience::Long).await;
+    pub async fn capability(&self, patience: Patience) -> Result<Capability> {
+        self.0.addresses().get_or_try_init(|| self.ask(patience)).await.copied()
+    }
+
+    async fn ask(&self, patience: Patience) -> Result<Capability> {
+        let found: Result<Capable> = self.0.look("GetCapabilities", &serde_json::json!({}), patience).await;
         match found {
             Ok(found) => Ok(Capability {
                 requires_mac_address: found.mac.unwrap_or_default(),

@@ -173,6 +173,10 @@ struct WithOptions<'a, T: Serialize> {
 impl NetworkDriver {
     /// What it can do.
     pub async fn capability(&self) -> Result<Capability> {
+        self.0.networks().get_or_try_init(|| self.ask()).await.cloned()
+    }
+
+    async fn ask(&self) -> Result<Capability> {
         let found: Capable = self.0.look("GetCapabilities", &serde_json::json!({}), Patience::Long).await?;
         let scope = found.scope.unwrap_or_default();
         if !matches!(scope.as_str(), "local" | "global") {
@@ -249,26 +253,21 @@ impl NetworkDriver {
         self.act("Leave", &id).await.map(|Nothing {}| ())
     }
 
-    /// Ports are to be published.
-    pub async fn program_external_connectivity(&self, id: EndpointId<'_>, options: &Options) -> Result<()> {
+    /// The endpoint is a container's way out, and its ports are to be published; false if the driver knows no such thing.
+    pub async fn program_external_connectivity(&self, id: EndpointId<'_>, options: &Options) -> Result<bool> {
         self.optional("ProgramExternalConnectivity", &WithOptions { of: id, options }).await
     }
 
     /// And no more.
     pub async fn revoke_external_connectivity(&self, id: EndpointId<'_>) -> Result<()> {
-        self.optional("RevokeExternalConnectivity", &id).await
+        self.optional("RevokeExternalConnectivity", &id).await.map(drop)
     }
 
-    /// Another host was found, or is gone. `kind` 1 is a node.
-    pub async fn discover(&self, new: bool, kind: i64, data: Value) -> Result<()> {
-        let method = if new { "DiscoverNew" } else { "DiscoverDelete" };
-        self.optional(method, &serde_json::json!({"DiscoveryType": kind, "DiscoveryData": data})).await
-    }
-
-    /// Drivers of the first protocol do not know these methods and say so by 404.
-    async fn optional<A: Serialize>(&self, method: &str, arguments: &A) -> Result<()> {
+    /// Drivers of the first protocol do not know these methods and say so by 404: false.
+    async fn optional<A: Serialize>(&self, method: &str, arguments: &A) -> Result<bool> {
         match self.act(method, arguments).await {
-            Ok(Nothing {}) | Err(PluginError::Status { status: 404, .. }) => Ok(()),
+            Ok(Nothing {}) => Ok(true),
+            Err(PluginError::Status { status: 404, .. }) => Ok(false),
             Err(e) => Err(e),
         }
     }

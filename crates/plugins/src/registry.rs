@@ -4,11 +4,13 @@ use crate::address::Address;
 use crate::client;
 use crate::directories::Directories;
 use crate::error::{PluginError, Result};
+use crate::{ipam, network};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 /// What Docker gives calls that only look.
 const SHORT: Duration = Duration::from_secs(60);
@@ -63,7 +65,16 @@ struct Shared {
 struct Entry {
     address: Address,
     /// What it implements; filled by the first who asks, for whom the others wait.
-    manifest: tokio::sync::OnceCell<Vec<String>>,
+    manifest: OnceCell<Vec<String>>,
+    /// What it can do as a driver of addresses, and of networks; asked once, as Docker does.
+    addresses: OnceCell<ipam::Capability>,
+    networks: OnceCell<network::Capability>,
+}
+
+impl Entry {
+    fn new(address: Address) -> Self {
+        Self { address, manifest: OnceCell::new(), addresses: OnceCell::new(), networks: OnceCell::new() }
+    }
 }
 
 /// A plugin that can be called.
@@ -142,7 +153,7 @@ impl Plugins {
         match (found, before) {
             (Ok(address), Some(before)) if before.address == address => Ok(before),
             (Ok(address), _) => {
-                let entry = Arc::new(Entry { address, manifest: tokio::sync::OnceCell::new() });
+                let entry = Arc::new(Entry::new(address));
                 known.insert(name.to_owned(), entry.clone());
                 Ok(entry)
             }
@@ -169,6 +180,16 @@ impl Plugin {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it can do as a driver of addresses, when somebody has asked.
+    pub(crate) fn addresses(&self) -> &OnceCell<ipam::Capability> {
+        &self.entry.addresses
+    }
+
+    /// The same as a driver of networks.
+    pub(crate) fn networks(&self) -> &OnceCell<network::Capability> {
+        &self.entry.networks
     }
 
     /// Calls a method that does something.

@@ -5,7 +5,7 @@
 
 use super::members::{Attached, Member};
 use super::record::Network;
-use super::{driver, endpoints};
+use super::{driver, endpoints, way_out};
 use crate::Engine;
 use crate::container::{Container, Record};
 use crate::plan::files;
@@ -106,6 +106,9 @@ impl Engine {
         driver::attach(self, member, netns.as_fd())?;
         self.network.configure(netns.as_fd(), &attached.layout())?;
         self.move_ports(container.id, attached)?;
+        if attached.published.is_none() {
+            way_out::follow(self, &container.read().clone(), attached)?;
+        }
         self.write_run_file(container, attached)
     }
 

@@ -148,7 +148,7 @@ fn check_swarm(request: &NetworkCreateRequest) -> Result<()> {
 }
 
 /// Docker's words.
-const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+pub(super) const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
 
 fn check_driver(request: &NetworkCreateRequest) -> Result<()> {
     match request.driver.as_str() {

@@ -4,8 +4,8 @@
 //! next one (`recover.rs`).
 
 use super::connect::{network_namespace, not_host};
-use super::driver;
 use super::record::Network;
+use super::{driver, way_out};
 use crate::Engine;
 use crate::container::Container;
 use crate::plan::files;
@@ -84,14 +84,23 @@ impl Engine {
             return Ok(());
         };
         let mut attached = record.attached.clone();
-        let member = attached.members.remove(at);
+        let mut member = attached.members.remove(at);
         let netns = network_namespace(&record)?;
         // Ports go where the way out goes, before the way of old is gone.
-        let moved = self.move_ports(container.id, &mut attached);
+        let mut moved = self.move_ports(container.id, &mut attached);
+        if attached.published.is_none() {
+            let revoked = way_out::revoke(self, &mut member);
+            moved = moved.and(revoked).and(way_out::follow(self, &record, &mut attached).map(drop));
+        }
         {
             // Not as a whole: the run may have ended meanwhile.
             let mut record = container.write();
             record.attached.members.retain(|member| member.network != network.id);
+            for member in &mut record.attached.members {
+                if let Some(now) = attached.on(&member.network) {
+                    member.plugged.clone_from(&now.plugged);
+                }
+            }
             record.attached.published.clone_from(&attached.published);
         }
         let steps = [

@@ -4,7 +4,7 @@
 
 use super::members::{Member, Plugged};
 use super::record::Network;
-use super::{endpoints, ipam, plugged};
+use super::{addresses, endpoints, ipam, plugged};
 use crate::Engine;
 use crate::container::Record;
 use gantry_api_types::{EndpointSettings, IpamConfig};
@@ -21,12 +21,12 @@ pub(super) fn create(engine: &Engine, mut network: Network) -> Result<Network> {
     let driver = driver.unwrap_or_else(|| Driver::Remote { name: network.driver.clone() });
     if let Driver::Remote { name } = &driver {
         // Before anything is made that would have to be taken back.
-        plugged::driver(engine, name)?;
+        plugged::check(engine, name)?;
     }
     let pools = match network.ipam.driver.as_str() {
         ipam::DEFAULT => ipam::pools(&network.ipam, network.ipv4, network.ipv6),
         ipam::NULL => return Err(Error::invalid("ipv4 pool is empty")),
-        _ => plugged::request_pools(engine, &mut network)?,
+        _ => addresses::request_pools(engine, &mut network)?,
     };
     let draft = NetworkDraft {
         id: network.id,
@@ -38,7 +38,7 @@ pub(super) fn create(engine: &Engine, mut network: Network) -> Result<Network> {
         driver,
     };
     let made = check_pools(&draft).and_then(|()| Ok(engine.network.create(draft)?));
-    let spec = made.inspect_err(|_| plugged::release_pools(engine, &network))?;
+    let spec = made.inspect_err(|_| addresses::release_pools(engine, &network))?;
     complete(&mut network, &spec);
     if let Driver::Remote { name } = &spec.driver
         && let Err(e) = plugged::create(engine, name, &network, &spec)
@@ -46,7 +46,7 @@ pub(super) fn create(engine: &Engine, mut network: Network) -> Result<Network> {
         if let Err(e) = engine.network.remove(&spec.id) {
             tracing::warn!("network {}: {e}", network.name);
         }
-        plugged::release_pools(engine, &network);
+        addresses::release_pools(engine, &network);
         return Err(e);
     }
     network.spec = Some(spec);
@@ -60,7 +60,7 @@ pub(super) fn remove(engine: &Engine, network: &Network) -> Result<()> {
         plugged::delete(engine, name, network)?;
     }
     engine.network.remove(&spec.id)?;
-    plugged::release_pools(engine, network);
+    addresses::release_pools(engine, network);
     Ok(())
 }
 
@@ -72,18 +72,18 @@ pub(super) fn allocate(
     settings: &EndpointSettings,
 ) -> Result<(Endpoint, Option<Plugged>)> {
     let mut request = endpoints::request(engine, network, record, settings)?;
-    let given = plugged::request_addresses(engine, network, &mut request)?;
-    let endpoint = engine.network.allocate(&request).inspect_err(|_| plugged::give_back(engine, network, &given))?;
+    let given = addresses::request_addresses(engine, network, &mut request)?;
+    let endpoint = engine.network.allocate(&request).inspect_err(|_| addresses::give_back(engine, network, &given))?;
     let Some(Driver::Remote { name }) = network.spec.as_ref().map(|spec| &spec.driver) else {
         return Ok((endpoint, None));
     };
     let mut endpoint = endpoint;
-    let joined = plugged::join(engine, name, record, &mut endpoint);
+    let joined = plugged::join(engine, name, record, settings, network.internal, &mut endpoint);
     let plugged = joined.inspect_err(|_| {
         if let Err(e) = engine.network.release(&endpoint) {
             tracing::warn!("network {}: {e}", network.name);
         }
-        plugged::give_back(engine, network, &given);
+        addresses::give_back(engine, network, &given);
     })?;
     Ok((endpoint, Some(plugged)))
 }
@@ -107,7 +107,7 @@ pub(super) fn release(engine: &Engine, member: &Member) -> Result<()> {
     let left = if member.plugged.is_some() { plugged::leave(engine, member) } else { Ok(()) };
     let released = engine.network.release(&member.endpoint);
     if let Some(network) = engine.networks.get(&member.network) {
-        plugged::give_back(engine, &network, &plugged::addresses(&member.endpoint));
+        addresses::give_back(engine, &network, &addresses::of(&member.endpoint));
     }
     left.and(released.map_err(Into::into))
 }

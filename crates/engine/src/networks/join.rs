@@ -2,7 +2,7 @@
 
 use super::members::{Attached, Member};
 use super::record::Network;
-use super::{driver, endpoints};
+use super::{driver, endpoints, way_out};
 use crate::Engine;
 use crate::container::{Container, Record};
 use crate::plan::network::{self, NetworkMode, Predefined};
@@ -35,6 +35,9 @@ impl Engine {
         for (network, settings) in self.networks_to_join(record)? {
             let member = self.allocate(record, &network, &settings, attached)?;
             attached.members.push(member);
+        }
+        if way_out::follow(self, record, attached)? {
+            return Ok(Vec::new());
         }
         self.reserve_ports(record, attached)
     }
@@ -72,18 +75,21 @@ impl Engine {
             return Err(Error::forbidden("cannot create endpoint on configuration-only network"));
         }
         endpoints::check_on(network, settings)?;
-        let ifname = match endpoints::interface_name(settings)? {
-            Some(name) if attached.members.iter().any(|member| member.ifname == name) => {
-                return Err(Error::invalid(format!("the container has an interface {name} already")));
-            }
-            Some(name) => name.to_owned(),
-            None => {
-                let prefix = network.spec.as_ref().map_or("eth", |spec| spec.driver.container_prefix());
-                attached.next_ifname(prefix)
-            }
-        };
-        let settings_of_interface = endpoints::interface_settings(settings, &ifname)?;
+        let wanted = endpoints::interface_name(settings)?;
+        if let Some(name) = wanted.filter(|name| attached.members.iter().any(|member| member.ifname == *name)) {
+            return Err(Error::invalid(format!("the container has an interface {name} already")));
+        }
         let (endpoint, plugged) = driver::allocate(self, network, record, settings)?;
+        let ifname = wanted.map_or_else(
+            || {
+                let own = plugged.as_ref().map(|plugged| plugged.prefix.as_str()).filter(|prefix| !prefix.is_empty());
+                let prefix = || network.spec.as_ref().map_or("eth", |spec| spec.driver.container_prefix());
+                attached.next_ifname(own.unwrap_or_else(prefix))
+            },
+            str::to_owned,
+        );
+        // They were read before anything was taken: `check_on`.
+        let settings_of_interface = endpoints::interface_settings(settings, &ifname).unwrap_or_default();
         Ok(Member {
             network: network.id,
             name: network.name.clone(),

@@ -2,7 +2,7 @@
 
 use gantry_linux::netlink::container::{Layout, Route};
 use gantry_model::Id;
-use gantry_network::{Endpoint, Gateways, Published, layout};
+use gantry_network::{Endpoint, Gateways, PortBinding, Published, layout};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -45,8 +45,17 @@ pub(crate) struct Member {
 pub(crate) struct Plugged {
     /// The interface on the host that becomes the container's; empty if there is none.
     pub(crate) source: String,
+    /// What the interface's name in the container begins with; empty for `eth`.
+    #[serde(default)]
+    pub(crate) prefix: String,
     /// Further routes.
     pub(crate) routes: Vec<StaticRoute>,
+    /// The plugin was told that this is the container's way out, and publishes its ports.
+    #[serde(default)]
+    pub(crate) way_out: bool,
+    /// The ports that it says to have published.
+    #[serde(default)]
+    pub(crate) ports: Vec<PortBinding>,
 }
 
 /// A route of a plugin's.

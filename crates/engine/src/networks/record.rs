@@ -70,8 +70,17 @@ pub(crate) struct PluginPool {
     pub(crate) id: String,
     /// The subnet.
     pub(crate) subnet: Net,
+    /// The part of it that addresses come from, if not all of it.
+    #[serde(default)]
+    pub(crate) range: Option<Net>,
     /// The address that was asked for the gateway.
     pub(crate) gateway: Option<IpAddr>,
+    /// Addresses that nobody is to be given.
+    #[serde(default)]
+    pub(crate) aux: Vec<IpAddr>,
+    /// The address space that it was taken from.
+    #[serde(default)]
+    pub(crate) space: String,
 }
 
 const fn yes() -> bool {
