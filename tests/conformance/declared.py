@@ -33,6 +33,7 @@ DECLARED = [
     Declared(r"^PUT /volumes", NOT_YET, "cluster volumes are Swarm's", "cluster volumes"),
     Declared(r"ClusterVolumeSpec", NOTE, "a volume of Swarm's, which no manager is here to make; with another driver without effect, as in Docker"),
     Declared(r"filter (is-task|node|secret|service|config|plugin)$", NOTE, "matches nothing: there is no Swarm and no managed plugin"),
+    Declared(r"^POST /networks/create \| body Ingress$", REFUSED, "a swarm's alone"),
     Declared(r"^POST /containers/create .*body HostConfig\.DeviceRequests", DIFFERS, "refused at creation: there is no driver for such devices", "`DeviceRequests`"),
     Declared(r"^POST /containers/\S+ .*body .*\b(IOMaximumIOps|IOMaximumBandwidth)$", REFUSED, "for Windows"),
     Declared(r"^POST /containers/create .*body HostConfig\.StorageOpt$", REFUSED, "a size needs xfs with project quotas below overlayfs"),

@@ -243,8 +243,14 @@ def test_platforms(engine):
     assert engine.api.get("/images/multi:1/json").json["Architecture"] == "arm64"
     answer = api.post("/images/load", body=data, platform=json.dumps({"os": "linux", "architecture": "ppc64le"}))
     assert answer.status == 400 and "does not provide the specified platform (linux/ppc64le)" in answer.message
-    saved = api.get("/images/multi:1/get", platform=json.dumps({"os": "linux", "architecture": "riscv64"}))
-    assert saved.status == 404, saved.text
+    for path, query in (("/images/multi:1/get", {}), ("/images/get", {"names": ["multi:1"]})):
+        saved = api.get(path, **query, platform=json.dumps({"os": "linux", "architecture": "riscv64"}), expect=404)
+        assert saved.message == ("image with reference multi:1 was found but does not match the specified platform: "
+                                 "wanted linux/riscv64, actual: linux/arm64")
+        files = members(api.get(path, **query, platform=wanted, expect=200).body)
+        config = json.loads(files[json.loads(files["manifest.json"])[0]["Config"]])
+        assert config["architecture"] == "arm64"
+        api.get(path, **query, platform="linux/arm64", expect=400)
 
 
 @pytest.mark.differs(reference=OLD)

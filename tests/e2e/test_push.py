@@ -51,6 +51,27 @@ def test_push(engine, fake):
         assert len(fake.blobs[blob["digest"]]) == blob["size"]
 
 
+@pytest.mark.differs(reference="came with 1.46")
+def test_platform(engine, fake):
+    """The variant that must be there; of an index, one is here."""
+    other = images.small("other", OCI, architecture="s390x")
+    source = fake.put_index("variants", [images.small("ours", OCI), other], "v", kind=OCI) and f"{fake.host}/variants:v"
+    wanted = json.dumps({"os": "linux", "architecture": "s390x"})
+    pull(engine.api, source, platform="linux/s390x")
+    name = tag(engine, source, f"{fake.host}/chosen:v")
+    api = Client(engine.socket, "1.46", engine.recorder)
+    answer = api.post(f"/images/{name}/push", platform=json.dumps({"os": "linux", "architecture": "amd64"}), expect=404,
+                      headers={"X-Registry-Auth": "e30="})
+    assert answer.message == (f"image with reference {name} was found but does not match the specified platform: "
+                              "wanted linux/amd64, actual: linux/s390x")
+    api.post(f"/images/{name}/push", platform="linux/s390x", expect=400, headers={"X-Registry-Auth": "e30="})
+    assert ("chosen", "v") not in fake.manifests
+    push(Client(engine.socket, "1.51", engine.recorder), f"{fake.host}/chosen", "v", platform=wanted)
+    assert json.loads(fake.manifests["chosen", "v"][1])["config"]["digest"] == other.id
+    # Older versions do not know it.
+    push(engine.api, f"{fake.host}/chosen", "v", platform="nonsense")
+
+
 @pytest.mark.parametrize("kind, compression", [
     (DOCKER, "gzip"), (OCI, "gzip"), (OCI, "plain"),
     pytest.param(OCI, "zstd", marks=pytest.mark.differs(reference="20.10 knows no zstd"))], ids=lambda v: v)

@@ -14,7 +14,7 @@ use crate::{Engine, blocking};
 use bytes::Bytes;
 use gantry_api_types::{AuthConfig, ProgressDetail, ProgressMessage};
 use gantry_image_store::Image;
-use gantry_model::{Digest, Error, Reference, Result};
+use gantry_model::{Digest, Error, Platform, Reference, Result};
 use gantry_registry_client::{Access, Repository, Which};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -29,6 +29,8 @@ pub struct ImagePush {
     pub tag: String,
     /// Who asks.
     pub auth: AuthConfig,
+    /// The platform that the image must be for.
+    pub platform: Option<Platform>,
 }
 
 /// A push on its way.
@@ -59,6 +61,11 @@ impl Engine {
         let credentials = super::login::credentials(&request.auth);
         let repository = self.registry.repository(&reference, &credentials, Access::Push)?;
         let push = Push { engine: self.arc(), repository, reference };
+        if request.platform.is_some() {
+            for (_, image) in push.wanted()? {
+                super::platform::require(&image, &request.image, request.platform.as_ref())?;
+            }
+        }
         Ok(Operation::start(|reporter| async move { push.run(&reporter).await }))
     }
 }
