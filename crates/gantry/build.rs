@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The rooms the shim is made of; a change in any of them rebuilds it.
-const SHIM_ROOMS: [&str; 6] = ["shim", "shim-protocol", "container-logs", "runtime", "linux", "model"];
+const SHIM_ROOMS: [&str; 7] = ["shim", "shim-protocol", "container-logs", "forwarder", "runtime", "linux", "model"];
 
 /// What the outer cargo tells its own children and the nested one must not hear: flags it reads
 /// from `.cargo/config.toml` itself, the wrapper of `cargo clippy`, and the outer profile.

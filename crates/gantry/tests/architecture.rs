@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Which rooms a room may use; ARCHITECTURE.md has the picture. Siblings never use each other.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("gantry", &["http-api", "engine", "log-drivers", "network", "linux", "model"]),
     ("http-api", &["engine", "api-types", "model"]),
     (
@@ -30,12 +30,13 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "model",
         ],
     ),
-    ("shim", &["shim-protocol", "container-logs", "runtime", "linux", "model"]),
+    ("shim", &["shim-protocol", "container-logs", "forwarder", "runtime", "linux", "model"]),
     ("image-store", &["linux", "state-db", "model"]),
     ("registry-client", &["tls-trust", "model"]),
     ("image-builder", &["state-db", "model"]),
     ("network", &["linux", "state-db", "model"]),
     ("dns", &["linux", "model"]),
+    ("forwarder", &["linux", "model"]),
     ("volumes", &["linux", "state-db", "model"]),
     ("plugins", &["tls-trust", "model"]),
     ("runtime", &["linux", "state-db", "model"]),

@@ -3,6 +3,7 @@
 
 pub mod bpf;
 pub mod children;
+pub mod datagrams;
 pub mod descriptors;
 #[cfg(feature = "heap")]
 pub mod heap;

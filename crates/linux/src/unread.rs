@@ -9,11 +9,20 @@ use std::os::fd::{AsFd, AsRawFd};
 /// writable before). At that moment it still counts one byte of the message that it is letting go,
 /// and any message counts for more than that.
 pub fn peer_has_read(socket: impl AsFd) -> io::Result<bool> {
+    Ok(out_queue(socket)? <= 1)
+}
+
+/// Whether the peer's kernel has acknowledged everything that was written to a TCP socket.
+pub fn peer_has_all(socket: impl AsFd) -> io::Result<bool> {
+    Ok(out_queue(socket)? == 0)
+}
+
+fn out_queue(socket: impl AsFd) -> io::Result<i32> {
     let mut unread: libc::c_int = 0;
     // SAFETY: the descriptor is borrowed for the call, and TIOCOUTQ (SIOCOUTQ) writes one int.
     let result =
         unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ as _, std::ptr::from_mut(&mut unread)) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(unread <= 1) }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(unread) }
 }
 
 #[cfg(test)]
