@@ -83,7 +83,8 @@ def test_twenty_ports(engine):
 
 
 def test_sctp_is_published(engine):
-    container = engine.create(network="front", ExposedPorts={"80/sctp": {}}, host={"PortBindings": {"80/sctp": [{"HostPort": "8080"}]}})
+    container = engine.create(["sleep", "1000"], network="front", ExposedPorts={"80/sctp": {}},
+                              host={"PortBindings": {"80/sctp": [{"HostPort": "8080"}]}})
     if engine.is_reference and "protocol not supported" in container.start(expect=(204, 500)).body.decode():
         return  # Its proxy needs sockets of the protocol, which this kernel lacks.
     if not engine.is_reference:

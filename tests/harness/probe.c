@@ -58,6 +58,29 @@ static int do_echo(int argc, char **argv) {
     }
 }
 
+/* cat PORT: give each connection back what it sends, as many at a time as come. */
+static int do_cat(char **argv) {
+    int s = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[0]))};
+    setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    signal(SIGCHLD, SIG_IGN);
+    if (bind(s, (void *)&at, sizeof at) || listen(s, 1024)) return perror("bind"), 1;
+    puts("listening");
+    fflush(stdout);
+    for (;;) {
+        static char data[1 << 18];
+        ssize_t n;
+        int c = accept(s, NULL, NULL);
+        if (c >= 0 && fork() == 0) {
+            while ((n = read(c, data, sizeof data)) > 0)
+                for (ssize_t done = 0, m; done < n; done += m)
+                    if ((m = write(c, data + done, n - done)) <= 0) _exit(1);
+            _exit(0);
+        }
+        if (c >= 0) close(c);
+    }
+}
+
 static void say(int number) {
     printf("signal %d\n", number);
     fflush(stdout);
@@ -206,6 +229,7 @@ int main(int argc, char **argv) {
     int count = argc - 2;
     if (!strcmp(verb, "syscall") && count >= 1) return do_syscall(count, rest);
     if (!strcmp(verb, "echo") && count == 2) return do_echo(count, rest);
+    if (!strcmp(verb, "cat") && count == 1) return do_cat(rest);
     if (!strcmp(verb, "signals")) return do_signals();
     if (!strcmp(verb, "winsize")) return do_winsize();
     if (!strcmp(verb, "lines") && count >= 1) return do_lines(count, rest);

@@ -139,10 +139,10 @@ class Sandbox:
         thread.join()
         return result[0]
 
-    def socket(self, where, kind=socket.SOCK_STREAM):
+    def socket(self, where, kind=socket.SOCK_STREAM, family=socket.AF_INET):
         """A socket of `where`: the engine's own host ("host") or the machine at the other end ("outside")."""
         pid = self.pid if where == "host" else self.outside_pid
-        made = self._in_netns(pid, lambda: socket.socket(socket.AF_INET, kind))
+        made = self._in_netns(pid, lambda: socket.socket(family, kind))
         made.settimeout(10)
         return made
 

@@ -85,7 +85,14 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
         let probe = engine.recall_health(&container);
         tokio::spawn(supervise(engine.clone(), container.clone(), link, reader, None));
         let engine = engine.clone();
-        tokio::spawn(async move { engine.resume_health(&container, probe).await });
+        tokio::spawn(async move {
+            {
+                // A connect or disconnect may have been cut short before the shim heard of it.
+                let _verb = container.verbs.lock().await;
+                engine.forwards_have_moved(&container).await;
+            }
+            engine.resume_health(&container, probe).await;
+        });
     }
     engine.images.drop_unheld()?;
     for (container, exit) in ended {

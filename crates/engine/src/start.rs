@@ -10,6 +10,7 @@ use crate::Engine;
 use crate::container::Container;
 use crate::links;
 use crate::modules;
+use crate::networks::join::Holders;
 use crate::networks::members::Attached;
 use crate::oci;
 use crate::plan;
@@ -150,7 +151,7 @@ impl Engine {
         record: &crate::container::Record,
         links: &[links::Live],
         attached: &Attached,
-        holders: Vec<OwnedFd>,
+        holders: Holders,
         volumes: &Sources,
     ) -> Result<(Arc<ShimLink>, ShimReader)> {
         let dirs = self.dirs(&container.id);
@@ -160,16 +161,17 @@ impl Engine {
         self.note_held_volumes(record, volumes)?;
         let namespaces = held_namespaces(volumes)?;
         // In the order of `held` below.
-        let before = holders.len() + if plan::logs::is_forwarded(record) { 2 } else { 0 };
-        let prepared = plan::build(self, record, &plan::mounts::for_shim(volumes, before))?;
+        let before = holders.sockets.len() + if plan::logs::is_forwarded(record) { 2 } else { 0 };
+        let mut prepared = plan::build(self, record, &plan::mounts::for_shim(volumes, before))?;
         // After the plan, which makes directories of binds that are missing.
         modules::relabel::mounts_of(record, volumes)?;
         for warning in &prepared.warnings {
             tracing::warn!("container {}: {warning}", container.id);
         }
+        prepared.plan.forwards = holders.forwards;
         oci::write_bundle(self, container, &prepared.plan)?;
         let log = self.start_log_driver(record)?.into_iter().flatten();
-        let held = log.chain(holders).chain(namespaces).collect();
+        let held = log.chain(holders.sockets).chain(namespaces).collect();
         let listener = transport::listen(&dirs.socket()).context("shim socket")?;
         // Connected before there is a shim: once it runs nothing may fail that would leave it to itself.
         let linked = ShimLink::new(transport::connect(&dirs.socket()).context("shim socket")?)?;

@@ -211,6 +211,7 @@ fn network(settings: &Settings, instance: &str) -> Result<gantry_network::Config
             .transpose()?,
         mtu: settings.mtu.filter(|&mtu| mtu > 0).unwrap_or(defaults.mtu),
         firewall: settings.iptables.unwrap_or(true),
+        forwarders: settings.userland_proxy.unwrap_or(true),
         ip_forward: settings.ip_forward.unwrap_or(true),
         ip_masq: settings.ip_masq.unwrap_or(true),
         icc: settings.icc.unwrap_or(true),

@@ -27,6 +27,9 @@ pub struct Config {
     pub mtu: u32,
     /// Whether rules are written to the firewall (`--iptables`).
     pub firewall: bool,
+    /// Whether containers' shims serve the host's addresses from which the kernel does not lead to a container
+    /// (`--userland-proxy`).
+    pub forwarders: bool,
     /// Whether forwarding is switched on in the kernel (`--ip-forward`).
     pub ip_forward: bool,
     /// Whether containers reach the outside under the host's address (`--ip-masq`).
@@ -54,6 +57,7 @@ impl Default for Config {
             default_gateway_v6: None,
             mtu: 1500,
             firewall: true,
+            forwarders: true,
             ip_forward: true,
             ip_masq: true,
             icc: true,

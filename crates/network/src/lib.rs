@@ -1,8 +1,8 @@
 //! Container networks: addresses, links, published ports and the firewall that belongs to them.
 //!
 //! [`Manager`] owns everything Gantry has in the host's network namespace. It talks to the kernel by netlink
-//! only and starts no process, neither to configure anything nor to forward a byte: published ports are
-//! address translation by nftables. All of it survives the daemon; a new [`Manager`] adopts what it finds and
+//! only and starts no process: published ports are address translation by nftables, and where that cannot be
+//! ([`Forward`]) the sockets that hold the ports are served by whoever holds them. All of it survives the daemon; a new [`Manager`] adopts what it finds and
 //! [`Manager::restore`] brings it in line with the networks on record and the containers that live.
 //!
 //! A network: [`Manager::create`], [`Manager::remove`]. A container on it: [`Manager::allocate`] reserves its place,
@@ -49,7 +49,7 @@ pub use error::{Error, Result};
 pub use mac::MacAddr;
 pub use manager::Manager;
 pub use net::{Net, ParseNetError};
-pub use published::{PortBinding, PortRequest, Proto, Publication, Published, Target};
+pub use published::{Forward, PortBinding, PortRequest, Proto, Publication, Published, Target};
 pub use restore::Attachment;
 pub use spec::{
     BridgeOptions, Driver, GatewayMode, IpvlanOptions, MacvlanOptions, NetworkDraft, NetworkSpec, PoolRequest,

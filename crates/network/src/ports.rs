@@ -8,7 +8,7 @@ use rustix::net::{
 };
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 /// The ports that containers of this daemon have.
@@ -25,6 +25,15 @@ pub(crate) struct Wanted<'a> {
     pub(crate) host: &'a [IpAddr],
     /// The container's address, for messages.
     pub(crate) container: IpAddr,
+    /// Whether the sockets of IPv6 are to be served.
+    pub(crate) forwarded: bool,
+}
+
+impl Wanted<'_> {
+    /// Whether an address' socket is to be served.
+    fn is_served(&self, ip: IpAddr) -> bool {
+        self.forwarded && ip.is_ipv6()
+    }
 }
 
 /// A reserved port, and the sockets that hold it (there are none where the kernel lacks the protocol).
@@ -83,7 +92,7 @@ impl Ports {
             }
             let mut holders = Vec::new();
             for ip in wanted.host {
-                match hold(proto, *ip, port) {
+                match hold(proto, *ip, port, wanted.is_served(*ip)) {
                     Ok(holder) => holders.extend(holder),
                     Err(e) if e == Errno::ADDRINUSE && first != last => continue 'ports,
                     Err(e) => return Err(bind_error(wanted, *ip, port, e)),
@@ -106,16 +115,26 @@ impl Ports {
         let Some((ip, others)) = wanted.host.split_first() else { return Ok((0, Vec::new())) };
         let fail = |e| bind_error(wanted, *ip, 0, e);
         'attempts: for _ in 0..ATTEMPTS {
-            let Some(holder) = bound(proto, *ip, 0).map_err(fail)? else {
+            let Some(holder) = bound(proto, *ip, 0, false).map_err(fail)? else {
                 return self.any_unheld(wanted).map(|port| (port, Vec::new()));
             };
             let port = local_port(&holder).map_err(fail)?;
-            let mut holders = vec![holder];
+            let mut holders = if wanted.is_served(*ip) {
+                // The kernel takes a port that it has chosen back from a socket that ends listening.
+                drop(holder);
+                match hold(proto, *ip, port, true) {
+                    Ok(holder) => Vec::from_iter(holder),
+                    Err(Errno::ADDRINUSE) => continue,
+                    Err(e) => return Err(fail(e)),
+                }
+            } else {
+                vec![holder]
+            };
             if wanted.host.iter().any(|ip| !self.is_free(proto, *ip, port)) {
                 continue;
             }
             for ip in others {
-                match hold(proto, *ip, port) {
+                match hold(proto, *ip, port, wanted.is_served(*ip)) {
                     Ok(holder) => holders.extend(holder),
                     Err(Errno::ADDRINUSE) => continue 'attempts,
                     Err(e) => return Err(bind_error(wanted, *ip, port, e)),
@@ -154,8 +173,8 @@ fn bind_error(wanted: Wanted<'_>, ip: IpAddr, port: u16, e: Errno) -> Error {
 /// as another daemon's holder), and it would let others in beside itself. Listening is what makes the kernel
 /// check in earnest. So: bind with SO_REUSEADDR, listen for an instant, stop listening (an explicitly bound port
 /// stays bound) and take SO_REUSEADDR back, so that whoever comes later meets an ordinary conflict.
-fn hold(proto: Proto, ip: IpAddr, port: u16) -> Result<Option<OwnedFd>, Errno> {
-    match bound(proto, ip, port) {
+fn hold(proto: Proto, ip: IpAddr, port: u16, served: bool) -> Result<Option<OwnedFd>, Errno> {
+    match bound(proto, ip, port, served) {
         Err(Errno::ADDRINUSE) if proto == Proto::Tcp => {}
         other => return other,
     }
@@ -169,14 +188,19 @@ fn hold(proto: Proto, ip: IpAddr, port: u16) -> Result<Option<OwnedFd>, Errno> {
 }
 
 /// A socket bound to the port, or with 0 to one that the kernel picks.
-fn bound(proto: Proto, ip: IpAddr, port: u16) -> Result<Option<OwnedFd>, Errno> {
+fn bound(proto: Proto, ip: IpAddr, port: u16, served: bool) -> Result<Option<OwnedFd>, Errno> {
     let Some(socket) = socket_of(proto, ip)? else { return Ok(None) };
-    if proto == Proto::Udp {
+    if proto == Proto::Udp && !served {
         // Nobody ever reads what gets past the translation: let the kernel keep as little of it as it can.
         set_socket_recv_buffer_size(&socket, 0)?;
     }
     bind(&socket, &SocketAddr::new(ip, port))?;
     Ok(Some(socket))
+}
+
+/// Whether this host has IPv6 at all.
+pub(crate) fn has_ipv6() -> bool {
+    bound(Proto::Udp, Ipv6Addr::LOCALHOST.into(), 0, false).is_ok_and(|socket| socket.is_some())
 }
 
 /// `None` if the kernel lacks the protocol, as many do for SCTP.

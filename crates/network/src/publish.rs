@@ -4,10 +4,10 @@ use crate::books::{Books, Publishing};
 use crate::firewall::PortElements;
 use crate::manager::{Shared, lock};
 use crate::options::bind_address;
-use crate::ports::Wanted;
+use crate::ports::{Wanted, has_ipv6};
 use crate::{
-    BridgeOptions, Config, Driver, Endpoint, Error, GatewayMode, Gateways, Manager, PortBinding, PortRequest, Proto,
-    Publication, Published, Result, Target,
+    BridgeOptions, Config, Driver, Endpoint, Error, Forward, GatewayMode, Gateways, Manager, PortBinding, PortRequest,
+    Proto, Publication, Published, Result, Target,
 };
 use gantry_linux::netlink::conntrack::{self, Tuple};
 use gantry_linux::netlink::{Socket, route};
@@ -33,16 +33,25 @@ impl Manager {
         let mut published = Published { container, bindings: Vec::with_capacity(requests.len()), ..plan.published };
         published.container = container;
         let mut holders = Vec::with_capacity(requests.len());
+        let mut forwards = Vec::new();
         for request in requests {
+            let forwarded = plan.forwards(request.proto);
             let reserved = plan.hosts(request).and_then(|(host, untranslated)| {
                 published.bindings.extend(untranslated);
                 if host.is_empty() {
                     return Ok((Vec::new(), Vec::new()));
                 }
-                books.ports.reserve(Wanted { request, host: &host, container: plan.target })
+                books.ports.reserve(Wanted { request, host: &host, container: plan.target, forwarded })
             });
             match reserved {
                 Ok((bindings, sockets)) => {
+                    // There are as many sockets as bindings, or none.
+                    let served = bindings.iter().zip(holders.len()..).take(sockets.len());
+                    let forward = |(port, holder): (&PortBinding, usize)| {
+                        let PortBinding { proto, container_port, .. } = *port;
+                        port.is_forwarded(forwarded).then_some(Forward { holder, proto, container_port })
+                    };
+                    forwards.extend(served.filter_map(forward));
                     published.bindings.extend(bindings);
                     holders.extend(sockets);
                 }
@@ -52,8 +61,9 @@ impl Manager {
                 }
             }
         }
+        published.forwarded = !forwards.is_empty();
         books.published.insert(container, Publishing { published: published.clone(), open: false });
-        Ok(Publication { published, holders })
+        Ok(Publication { published, holders, forwards })
     }
 
     /// Opens reserved ports. The container's interface is there.
@@ -140,7 +150,7 @@ impl Shared {
     /// the same port elsewhere is left alone: only the host's own addresses count.
     fn forget_earlier_flows(&self, published: &Published) -> Result<()> {
         let ports: Vec<_> =
-            published.bindings.iter().filter(|p| p.proto == Proto::Udp && published.target(p).is_some()).collect();
+            published.bindings.iter().filter(|p| p.proto == Proto::Udp && published.translation(p).is_some()).collect();
         if ports.is_empty() {
             return Ok(());
         }
@@ -187,8 +197,10 @@ struct Plan {
     published: Published,
     /// Where requests that name no address are bound, by family; `None` where that family has no way in.
     bind: [Option<IpAddr>; 2],
-    /// By family, whether the host's ports are translated.
+    /// By family, whether the host's ports lead to the container, instead of its own.
     translated: [bool; 2],
+    /// Whether a shim may serve ports of IPv6.
+    forwarding: bool,
     /// The container's address, for messages.
     target: IpAddr,
 }
@@ -209,33 +221,38 @@ impl Plan {
             ipv4: target_v4(gateways.v4),
             ipv6: target_v6(gateways.v6),
             bindings: Vec::new(),
+            forwarded: false,
         };
         // Whoever has no address yet is expected to get one of IPv4.
         let has_v4 = gateways.v4.is_some() || gateways.v6.is_none();
-        // A daemon that binds to a certain address of IPv4 is not to bind to all of IPv6.
-        let anywhere =
-            config.default_bind_ip.is_unspecified() || config.default_bind_ip.is_ipv6() || v6.bind_v6.is_some();
+        // Whoever has no address of IPv6 is reached with it all the same.
+        let by_v4 = gateways.v6.is_none() && has_v4;
+        let forwarding = config.forwarders && modes[usize::from(!by_v4)].translates() && has_ipv6();
+        let options_v6 = if by_v4 { &v4 } else { &v6 };
+        // Who binds to a certain address of IPv4 is not to bind to all of IPv6.
+        let default = options_v6.bind_v4.map_or(config.default_bind_ip, IpAddr::V4);
+        let anywhere = default.is_unspecified() || default.is_ipv6() || options_v6.bind_v6.is_some();
         let bind = [
             has_v4.then(|| bind_address(&v4, config.default_bind_ip, true)),
-            (gateways.v6.is_some() && anywhere).then(|| bind_address(&v6, config.default_bind_ip, false)),
+            ((!by_v4 || forwarding) && anywhere).then(|| bind_address(options_v6, config.default_bind_ip, false)),
         ];
+        let translated = [modes[0], modes[usize::from(!by_v4)]].map(GatewayMode::translates);
         let target = published.ipv4.map(|t| t.address.into()).or_else(|| published.ipv6.map(|t| t.address.into()));
-        Self {
-            bind,
-            translated: modes.map(GatewayMode::translates),
-            target: target.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            published,
-        }
+        Self { bind, translated, forwarding, target: target.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), published }
+    }
+
+    /// Whether a shim is to serve ports of a protocol.
+    fn forwards(&self, proto: Proto) -> bool {
+        self.forwarding && proto.can_be_forwarded()
     }
 
     /// The host's addresses that a port is reserved on, and the bindings of families in which nothing is translated.
     fn hosts(&self, request: &PortRequest) -> Result<(Vec<IpAddr>, Vec<PortBinding>)> {
+        let has_v6 = self.published.ipv6.is_some() || self.forwards(request.proto);
         let wanted = match &request.host_ip {
-            Some(ip @ IpAddr::V6(_)) if self.bind[1].is_none() && self.published.ipv6.is_none() => {
-                return Err(Error::PortOnIpv6(*ip));
-            }
+            Some(ip @ IpAddr::V6(_)) if !has_v6 => return Err(Error::PortOnIpv6(*ip)),
             Some(ip) => slice::from_ref(ip).to_vec(),
-            None => self.bind.iter().flatten().copied().collect(),
+            None => self.bind.iter().flatten().copied().filter(|ip| ip.is_ipv4() || has_v6).collect(),
         };
         let (host, untranslated): (Vec<_>, Vec<_>) =
             wanted.into_iter().partition(|ip| self.translated[usize::from(ip.is_ipv6())]);

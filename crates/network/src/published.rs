@@ -42,6 +42,11 @@ impl Proto {
         }
     }
 
+    /// Whether a shim can carry it.
+    pub(crate) const fn can_be_forwarded(self) -> bool {
+        matches!(self, Self::Tcp | Self::Udp)
+    }
+
     /// The API's word.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -71,6 +76,13 @@ pub struct PortBinding {
     pub host_port: u16,
 }
 
+impl PortBinding {
+    /// Whether the container's shim serves it, if it serves any.
+    pub(crate) fn is_forwarded(&self, forwarding: bool) -> bool {
+        forwarding && self.host_ip.is_ipv6() && self.proto.can_be_forwarded() && self.host_port != 0
+    }
+}
+
 /// All published ports of a container, as they are kept with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
@@ -82,6 +94,9 @@ pub struct Published {
     pub ipv6: Option<Target<Ipv6Addr>>,
     /// The ports.
     pub bindings: Vec<PortBinding>,
+    /// Whether the container's shim serves its IPv6 ports: what the kernel has not translated.
+    #[serde(default)]
+    pub forwarded: bool,
 }
 
 /// Where ports lead to.
@@ -94,12 +109,24 @@ pub struct Target<A> {
 }
 
 impl Published {
-    /// The container's address that a port leads to; `None` while there is none of its family.
+    /// The container's address that a port leads to; `None` while it leads nowhere.
     pub fn target(&self, binding: &PortBinding) -> Option<IpAddr> {
+        let forwarded = || self.forwarding_target().filter(|_| binding.is_forwarded(self.forwarded));
+        self.translation(binding).or_else(forwarded)
+    }
+
+    /// The container's address to which the kernel translates a port's: one of the same family.
+    pub(crate) fn translation(&self, binding: &PortBinding) -> Option<IpAddr> {
         match binding.host_ip {
             IpAddr::V4(_) => self.ipv4.map(|t| t.address.into()),
             IpAddr::V6(_) => self.ipv6.map(|t| t.address.into()),
         }
+    }
+
+    /// The container's address to which its shim carries what has not been translated; `None` while there is none.
+    pub fn forwarding_target(&self) -> Option<IpAddr> {
+        let v6 = self.ipv6.map(|t| t.address.into());
+        v6.or_else(|| self.ipv4.map(|t| t.address.into()))
     }
 
     /// Whether a datagram port is among them.
@@ -113,7 +140,20 @@ impl Published {
 pub struct Publication {
     /// The ports.
     pub published: Published,
-    /// Sockets bound to the host ports. They never listen: they only stop other programs from binding. Whoever
-    /// lives as long as the container (its shim) must hold them, so that a daemon's end does not free the ports.
+    /// Sockets bound to the host ports, which stop other programs from binding. Whoever lives as long as the container
+    /// (its shim) must hold them, so that a daemon's end does not free the ports.
     pub holders: Vec<OwnedFd>,
+    /// Those of them that the shim is to serve besides.
+    pub forwards: Vec<Forward>,
+}
+
+/// A holder that is to be served: what comes to it goes to the container's port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forward {
+    /// Its place among the holders.
+    pub holder: usize,
+    /// The protocol, TCP or UDP.
+    pub proto: Proto,
+    /// The container's port.
+    pub container_port: u16,
 }

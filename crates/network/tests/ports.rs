@@ -109,7 +109,8 @@ fn ranges_and_any_port() {
     let mut ports = HashSet::new();
     for _ in 0..50 {
         let allocation = lab.allocate(&manager, &[any.clone(), zero.clone()]).unwrap();
-        assert!(allocation.published.bindings.iter().all(|p| p.host_port >= 1024 && ports.insert(p.host_port)));
+        let v4 = allocation.published.bindings.iter().filter(|p| p.host_ip.is_ipv4());
+        assert!(v4.clone().all(|p| p.host_port >= 1024 && ports.insert(p.host_port)) && v4.count() == 2);
         kept.push(allocation);
     }
     let sctp = PortRequest { proto: Proto::Sctp, ..any };
@@ -119,10 +120,47 @@ fn ranges_and_any_port() {
 #[test]
 fn what_cannot_be_published() {
     let lab = Lab::new();
-    let manager = lab.default_manager();
+    let manager = lab.manager(Config { forwarders: false, ..Config::default() });
     let error = lab.allocate(&manager, &[on(Ipv6Addr::LOCALHOST, &tcp(80, 80))]).unwrap_err();
     assert_eq!(error.to_string(), "cannot publish a port on ::1: the network has no IPv6 addresses");
     let manager = lab.manager(Config { instance: "0a1b2c".into(), firewall: false, ..Config::default() });
     assert!(lab.allocate(&manager, &[tcp(8080, 80)]).is_err());
     assert!(lab.allocate(&manager, &[]).is_ok());
+}
+
+/// For a container without an address of IPv6, those who hold its ports can serve the host's.
+#[test]
+fn ports_of_ipv6_that_others_serve() {
+    let lab = Lab::new();
+    let manager = lab.default_manager();
+    let udp = PortRequest { proto: Proto::Udp, ..tcp(8081, 81) };
+    let sctp = PortRequest { proto: Proto::Sctp, ..tcp(8082, 82) };
+    let on_v6 = on(Ipv6Addr::UNSPECIFIED, &PortRequest { host_ports: None, ..tcp(0, 83) });
+    let allocation = lab.allocate(&manager, &[tcp(8080, 80), udp, sctp, on_v6]).unwrap();
+    let published = &allocation.published;
+    assert!(published.forwarded);
+    assert_eq!(published.forwarding_target(), Some(Ipv4Addr::new(172, 17, 0, 2).into()));
+    let bindings = published.bindings.iter().filter(|p| p.proto != Proto::Sctp);
+    let found: Vec<_> = bindings.clone().map(|p| (p.host_ip.is_ipv6(), p.container_port)).collect();
+    assert_eq!(found, [(false, 80), (true, 80), (false, 81), (true, 81), (true, 83)]);
+    assert_eq!(published.bindings.iter().filter(|p| p.proto == Proto::Sctp).count(), 1);
+    assert!(bindings.clone().all(|p| published.target(p) == published.forwarding_target()));
+    // Only their sockets are to be served, and the one without a wish is there, too.
+    let forwards: Vec<_> = allocation.forwards.iter().map(|f| (f.proto, f.container_port)).collect();
+    assert_eq!(forwards, [(Proto::Tcp, 80), (Proto::Udp, 81), (Proto::Tcp, 83)]);
+    let ports: Vec<_> = bindings.filter(|p| p.host_ip.is_ipv6()).map(|p| p.host_port).collect();
+    for (forward, port) in allocation.forwards.iter().zip(ports) {
+        let bound = rustix::net::getsockname(&allocation.holders[forward.holder]).unwrap();
+        assert_eq!(std::net::SocketAddr::try_from(bound).unwrap(), (Ipv6Addr::UNSPECIFIED, port).into());
+    }
+    assert!(lab.host.run(|| TcpListener::bind("[::1]:8080").is_err() && UdpSocket::bind("[::]:8081").is_err()));
+    lab.host.run(|| manager.close_ports(&allocation.endpoint.container)).unwrap();
+    drop(allocation);
+    lab.allocate(&manager, &[tcp(8080, 80)]).unwrap();
+
+    // Who asks for a certain address of IPv4 gets no other.
+    let certain = Config { default_bind_ip: HOST.into(), instance: "0a1b2c".into(), ..Config::default() };
+    let manager = lab.manager(certain);
+    let allocation = lab.allocate(&manager, &[tcp(9090, 80)]).unwrap();
+    assert!(allocation.published.bindings.iter().all(|p| p.host_ip == HOST) && !allocation.published.forwarded);
 }

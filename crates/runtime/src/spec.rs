@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Version of the encoding of [`Plan`] and [`ProcessSpec`]; a shim refuses any other.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 3;
 
 /// Encodes a [`Plan`], [`ProcessSpec`] or [`ContainerNet`] for a memfd or a message: plain postcard.
 pub fn encode<T: Serialize>(value: &T) -> std::io::Result<Vec<u8>> {
@@ -70,6 +70,19 @@ pub struct Plan {
     pub shm_size: u64,
     /// The runtime that runs the container, if it is not this one.
     pub oci: Option<OciRuntime>,
+    /// Ports of the host that the shim has to carry to the container, for the kernel cannot.
+    pub forwards: Vec<Forward>,
+}
+
+/// A port of the host whose bound socket the shim holds and serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// The socket's place among those that the shim is given to hold ports.
+    pub holder: u32,
+    /// UDP instead of TCP.
+    pub datagrams: bool,
+    /// The port in the container.
+    pub port: u16,
 }
 
 /// A program that runs containers as the OCI runtime specification says.

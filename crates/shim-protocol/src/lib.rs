@@ -15,6 +15,7 @@ pub mod codec;
 pub mod transport;
 
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// First byte of every packet.
 pub const PROTOCOL_VERSION: u8 = 1;
@@ -94,6 +95,13 @@ pub enum RequestBody {
     CloseStdin,
     /// Give out the end of the log feed that a log driver reads from: the descriptor comes with [`Answer::Done`].
     LogFeed,
+    /// Carry the plan's `forwards` to this address from now on, or nowhere. May be said again at any time.
+    Forward {
+        /// Where to.
+        to: Option<IpAddr>,
+        /// The addresses that the container has: connections to others end, those to these go on.
+        alive: Vec<IpAddr>,
+    },
 }
 
 /// Whom a signal reaches.

@@ -23,6 +23,7 @@ mod execs;
 mod exit;
 mod farewell;
 mod feed;
+mod forwarding;
 mod log;
 mod plan;
 mod poller;

@@ -27,6 +27,8 @@ pub(crate) enum Token {
     OutOfMemory,
     Compressor,
     Feed,
+    Port(u32),
+    ForwarderEnd(u32),
 }
 
 impl Token {
@@ -46,6 +48,8 @@ impl Token {
             Self::OutOfMemory => (11, 0),
             Self::Compressor => (12, 0),
             Self::Feed => (13, 0),
+            Self::Port(n) => (14, n),
+            Self::ForwarderEnd(n) => (15, n),
         };
         kind << 32 | u64::from(number)
     }
@@ -67,6 +71,8 @@ impl Token {
             11 => Self::OutOfMemory,
             12 => Self::Compressor,
             13 => Self::Feed,
+            14 => Self::Port(number),
+            15 => Self::ForwarderEnd(number),
             _ => return None,
         })
     }
@@ -211,6 +217,8 @@ mod tests {
             Token::OutOfMemory,
             Token::Compressor,
             Token::Feed,
+            Token::Port(3),
+            Token::ForwarderEnd(4),
         ];
         for token in tokens {
             assert_eq!(Token::decode(token.encode()), Some(token));

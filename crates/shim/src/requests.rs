@@ -34,6 +34,10 @@ impl Shim {
                 self.stdio.close_input();
                 Ok(())
             }
+            RequestBody::Forward { to, alive } => self
+                .forwarding
+                .lead(to, &alive, &self.poller)
+                .map_err(|e| Failure::os(Stage::Setup, "serve published ports", &e)),
             // The descriptor goes with the answer.
             RequestBody::LogFeed if self.log.feed_end().is_some() => Ok(()),
             RequestBody::LogFeed => Err(Failure::new(Stage::State, "the container's output goes to no log driver")),

@@ -6,6 +6,7 @@ use crate::diagnostics::say;
 use crate::execs::{Execs, Outcome};
 use crate::exit::{reap, write_exit_file};
 use crate::farewell::{Ending, Farewell};
+use crate::forwarding::Forwarding;
 use crate::log::{Log, now};
 use crate::plan::PlanFiles;
 use crate::poller::{Interest, Poller, Token, Watched};
@@ -77,6 +78,7 @@ pub(crate) struct Shim {
     /// Another runtime runs it.
     pub(crate) by_another: bool,
     pub(crate) log: Log,
+    pub(crate) forwarding: Forwarding,
     scratch: Scratch,
     state_dir: PathBuf,
     out_of_memory: Option<Watched>,
@@ -108,6 +110,7 @@ pub(crate) struct Created {
     init: Init,
     stdio: Stdio,
     log: Log,
+    forwarding: Forwarding,
     end: Watched,
     mounts: Option<OwnedFd>,
 }
@@ -115,21 +118,23 @@ pub(crate) struct Created {
 /// Opens the log and clones the container's init process. On failure nothing of the container is left.
 pub(crate) fn create(plan: &Plan, files: &PlanFiles, held: &mut Vec<OwnedFd>, poller: &Rc<Poller>) -> Result<Created> {
     let log = Log::open(&plan.log, held, poller).map_err(|e| Failure::new(Stage::Setup, e.to_string()))?;
+    let forwarding = Forwarding::take(&plan.forwards, held);
     let seccomp = if plan.process.seccomp {
         files.seccomp().or_fail(Stage::Setup, || "read the seccomp filter")?
     } else {
         Vec::new()
     };
-    let (stdio, theirs) = Stdio::new(plan).or_fail(Stage::Setup, || "make the container's stdio")?;
+    let (mut stdio, theirs) = Stdio::new(plan).or_fail(Stage::Setup, || "make the container's stdio")?;
     if let Some(oci) = &plan.oci {
-        return create_by(oci, plan, log, stdio, &theirs, poller);
+        let (init, end) = create_by(oci, plan, &mut stdio, &theirs, poller)?;
+        return Ok(Created { init, stdio, log, forwarding, end, mounts: None });
     }
     let mut child = container::create(plan, &seccomp, theirs)?;
     let mounts = child.take_mounts();
     match watch(&child, poller) {
         Ok((report, end)) => {
             let init = Init::Setup { child: Box::new(child), report, waits: plan.wait_for_network, failure: None };
-            Ok(Created { init, stdio, log, end, mounts })
+            Ok(Created { init, stdio, log, forwarding, end, mounts })
         }
         Err(e) => {
             let _ = pidfd_kill(child.pidfd(), libc::SIGKILL);
@@ -144,11 +149,10 @@ pub(crate) fn create(plan: &Plan, files: &PlanFiles, held: &mut Vec<OwnedFd>, po
 fn create_by(
     oci: &OciRuntime,
     plan: &Plan,
-    log: Log,
-    mut stdio: Stdio,
+    stdio: &mut Stdio,
     theirs: &StdioFds,
     poller: &Poller,
-) -> Result<Created> {
+) -> Result<(Init, Watched)> {
     let mut create = || -> Result<(u32, Watched)> {
         oci::mount_root(plan)?;
         let started = oci::create(plan, oci, theirs)?;
@@ -165,7 +169,7 @@ fn create_by(
     let created = create();
     oci::rest();
     match created {
-        Ok((pid, end)) => Ok(Created { init: Init::Created { pid, failure: None }, stdio, log, end, mounts: None }),
+        Ok((pid, end)) => Ok((Init::Created { pid, failure: None }, end)),
         Err(failure) => {
             end_by(oci, plan);
             let _ = find_cgroup(plan).end();
@@ -214,7 +218,7 @@ impl Shim {
         mut connections: Connections,
         created: Created,
     ) -> Self {
-        let Created { init, stdio, log, end, mounts } = created;
+        let Created { init, stdio, log, forwarding, end, mounts } = created;
         // The daemon attaches the network while the child sets up the rest, so it hears first.
         let (pid, netns) = (init.pid(), init.netns());
         connections.announce(Event::Created { pid }, netns.as_ref().map(AsFd::as_fd), &poller);
@@ -238,6 +242,7 @@ impl Shim {
             by_another: plan.oci.is_some(),
             dies_alone: plan.namespaces.pid != Namespace::New,
             log,
+            forwarding,
             scratch: Scratch::default(),
             state_dir: plan.state_dir.clone(),
             out_of_memory,
@@ -277,7 +282,7 @@ impl Shim {
     fn timeout(&self) -> Option<Duration> {
         let idle = self.scratch.is_held().then_some(IDLE);
         let setup = self.unattended.map(|since| UNATTENDED_SETUP.saturating_sub(since.elapsed()));
-        [idle, setup].into_iter().flatten().min()
+        [idle, setup, self.forwarding.rest()].into_iter().flatten().min()
     }
 
     fn time_is_up(&mut self) {
@@ -294,6 +299,7 @@ impl Shim {
         self.unattended = if waiting { self.unattended.or_else(|| Some(Instant::now())) } else { None };
         self.clients.update(self.stdio.takes_input(), &self.poller);
         self.log.update(&self.poller);
+        self.forwarding.update(&self.poller);
         let read = !self.clients.is_congested() && !self.log.is_congested();
         if let Err(e) = self.stdio.update(read, &self.poller) {
             say(&format!("waiting for the container's output: {e}"));
@@ -318,6 +324,8 @@ impl Shim {
             Token::OutOfMemory => self.out_of_memory(),
             Token::Compressor => self.log.reap_compressor(),
             Token::Feed => self.log.flush_feed(),
+            Token::Port(_) => self.forwarding.serve(&self.poller),
+            Token::ForwarderEnd(number) => self.forwarding.ended(number, &self.poller),
         }
     }
 
@@ -482,6 +490,7 @@ impl Shim {
         {
             end_by(oci, &plan);
         }
+        self.forwarding.end();
         if let Err(e) = self.cgroup.end() {
             say(&format!("the cgroup is left behind: {e}"));
         }

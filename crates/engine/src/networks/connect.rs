@@ -71,9 +71,11 @@ impl Engine {
             container.write().networks.remove(&network.name);
             let (engine, target, left) = (self.clone(), container.clone(), network.clone());
             drop(crate::blocking(move || engine.leave_running(&target, &left)).await);
+            self.forwards_have_moved(container).await;
             return Err(e);
         }
         drop(attached);
+        self.forwards_have_moved(container).await;
         if let Err(e) = self.names_have_changed(container).await {
             tracing::warn!("container {}: its name server: {e}", container.id);
         }

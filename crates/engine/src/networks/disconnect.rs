@@ -62,6 +62,7 @@ impl Engine {
         if live {
             let (engine, target, left) = (self.clone(), container.clone(), network.clone());
             let left = crate::blocking(move || engine.leave_running(&target, &left)).await;
+            self.forwards_have_moved(container).await;
             self.names_have_changed(container).await?;
             left?;
         }

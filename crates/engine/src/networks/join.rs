@@ -6,13 +6,24 @@ use super::{driver, endpoints, way_out};
 use crate::Engine;
 use crate::container::{Container, Record};
 use crate::plan::network::{self, NetworkMode, Predefined};
+use crate::shim::ShimLink;
 use gantry_api_types::EndpointSettings;
 use gantry_model::{Error, Id, Result};
+use gantry_network::Proto;
+use gantry_runtime::spec::Forward;
+use gantry_shim_protocol::RequestBody;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// Networks that are joined at a start, and how.
 type Wanted = Vec<(Arc<Network>, EndpointSettings)>;
+
+/// Sockets that keep host ports from other programs, and those that are to be served besides.
+#[derive(Debug, Default)]
+pub(crate) struct Holders {
+    pub(crate) sockets: Vec<OwnedFd>,
+    pub(crate) forwards: Vec<Forward>,
+}
 
 impl Engine {
     /// The name of the network that a client named in whatever way; of one that is not there, what the client wrote.
@@ -20,9 +31,8 @@ impl Engine {
         self.networks.find(text).map_or_else(|_| text.to_owned(), |network| network.name.clone())
     }
 
-    /// Reserves addresses and ports for a start. Blocks; after an error nothing is left. The descriptors keep the ports
-    /// from other programs as long as the container runs.
-    pub(crate) fn reserve_networks(&self, record: &Record) -> Result<(Attached, Vec<OwnedFd>)> {
+    /// Reserves addresses and ports for a start. Blocks; after an error nothing is left.
+    pub(crate) fn reserve_networks(&self, record: &Record) -> Result<(Attached, Holders)> {
         let mut attached = Attached::default();
         let reserved = self.reserve(record, &mut attached);
         if reserved.is_err() {
@@ -31,13 +41,13 @@ impl Engine {
         Ok((attached, reserved?))
     }
 
-    fn reserve(&self, record: &Record, attached: &mut Attached) -> Result<Vec<OwnedFd>> {
+    fn reserve(&self, record: &Record, attached: &mut Attached) -> Result<Holders> {
         for (network, settings) in self.networks_to_join(record)? {
             let member = self.allocate(record, &network, &settings, attached)?;
             attached.members.push(member);
         }
         if way_out::follow(self, record, attached)? {
-            return Ok(Vec::new());
+            return Ok(Holders::default());
         }
         self.reserve_ports(record, attached)
     }
@@ -104,14 +114,14 @@ impl Engine {
     }
 
     /// Reserves the published ports. Without a way out they lead nowhere until a network is joined that has one.
-    fn reserve_ports(&self, record: &Record, attached: &mut Attached) -> Result<Vec<OwnedFd>> {
+    fn reserve_ports(&self, record: &Record, attached: &mut Attached) -> Result<Holders> {
         let mode = network::mode(record);
         if !matches!(mode, NetworkMode::Bridge | NetworkMode::Custom(_)) || record.config.network_disabled {
-            return Ok(Vec::new());
+            return Ok(Holders::default());
         }
         let requests = network::port_requests(record)?;
         if requests.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Holders::default());
         }
         let gateways = attached.gateways();
         let endpoint = gateways.v4.or(gateways.v6).map_or(record.id, |endpoint| endpoint.id);
@@ -122,7 +132,13 @@ impl Engine {
             ))
         })?;
         attached.published = Some(publication.published);
-        Ok(publication.holders)
+        let forward = |forward: gantry_network::Forward| Forward {
+            holder: forward.holder as u32,
+            datagrams: forward.proto == Proto::Udp,
+            port: forward.container_port,
+        };
+        let forwards = publication.forwards.into_iter().map(forward).collect();
+        Ok(Holders { sockets: publication.holders, forwards })
     }
 
     /// Makes the links into the container's network namespace and opens its ports. Blocks.
@@ -142,6 +158,26 @@ impl Engine {
             attached.published = self.network.move_ports(&container, attached.gateways())?;
         }
         Ok(())
+    }
+
+    /// Tells the container's shim where the ports that it serves lead to now.
+    pub(crate) async fn lead_forwards(&self, link: &ShimLink, attached: &Attached) -> Result<()> {
+        let Some(published) = attached.published.as_ref().filter(|published| published.forwarded) else {
+            return Ok(());
+        };
+        let endpoints = attached.members.iter().map(|member| &member.endpoint);
+        let alive =
+            endpoints.flat_map(|e| [e.ipv4.map(|a| a.0.into()), e.ipv6.map(|a| a.0.into())]).flatten().collect();
+        link.perform(RequestBody::Forward { to: published.forwarding_target(), alive }, &[]).await
+    }
+
+    /// The same for a container that runs: a port that leads to the wrong place is no reason to fail.
+    pub(crate) async fn forwards_have_moved(&self, container: &Container) {
+        let (link, attached) = (container.shim(), container.read().attached.clone());
+        let Some(link) = link else { return };
+        if let Err(e) = self.lead_forwards(&link, &attached).await {
+            tracing::warn!("container {}: its published ports: {e}", container.id);
+        }
     }
 
     /// Gives everything back. Blocks; what fails is logged, for nobody can act on it.

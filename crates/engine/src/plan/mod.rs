@@ -86,6 +86,7 @@ pub(crate) fn build(engine: &Engine, record: &Record, volumes: &mounts::Volumes)
         shm_size: u64::try_from(host.shm_size).unwrap_or(0),
         mount_label: Some(record.labels.mount.clone()).filter(|label| !label.is_empty()),
         oci: oci::of_container(engine, record)?,
+        forwards: Vec::new(),
         user_namespace,
         namespaces,
     };

@@ -168,7 +168,8 @@ async fn release(
             attaching.open_links(id, &links, joined.bridge());
             Ok::<_, Error>(())
         });
-        tokio::try_join!(attach, engine.serve_names(&record, &attached, names_of))?;
+        let forwards = engine.lead_forwards(link, &attached);
+        tokio::try_join!(attach, engine.serve_names(&record, &attached, names_of), forwards)?;
     }
     engine.membership_events(container, &attached, "connect");
     link.perform(RequestBody::Go { net }, &[]).await

@@ -1,6 +1,6 @@
 //! Elements of the sets, as the kernel wants their bytes.
 
-use super::{OPEN, PUBLISHED, PUBLISHED_ON};
+use super::{FORWARDED, FORWARDED_ON, OPEN, PUBLISHED, PUBLISHED_ON};
 use crate::{PortBinding, Proto, Published};
 use gantry_linux::netlink::nft::{Data, Element};
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,13 +11,19 @@ pub(crate) struct PortElements {
     published: [Vec<Element>; 2],
     published_on: [Vec<Element>; 2],
     open: [Vec<Element>; 2],
+    /// On all addresses, and on certain ones.
+    forwarded: [Vec<Element>; 2],
 }
 
 impl PortElements {
     /// Adds the ports of a container. `opens` says of a port whether it is open on the container's own address.
     pub(crate) fn add(&mut self, published: &Published, opens: impl Fn(&PortBinding) -> bool) {
         for port in &published.bindings {
-            let Some(target) = published.target(port) else { continue };
+            if port.is_forwarded(published.forwarded) && published.forwarding_target().is_some() {
+                let certain = usize::from(!port.host_ip.is_unspecified());
+                self.forwarded[certain].push(Element { key: host_key(port), data: Data::None });
+            }
+            let Some(target) = published.translation(port) else { continue };
             let family = usize::from(target.is_ipv6());
             if port.host_port != 0 {
                 let list = if port.host_ip.is_unspecified() { &mut self.published } else { &mut self.published_on };
@@ -34,12 +40,18 @@ impl PortElements {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        [&self.published, &self.published_on, &self.open].iter().all(|lists| lists.iter().all(Vec::is_empty))
+        let lists = [&self.published, &self.published_on, &self.open, &self.forwarded];
+        lists.iter().all(|lists| lists.iter().all(Vec::is_empty))
     }
 
     /// Each set's name with its elements.
     pub(super) fn for_each(&self, mut visit: impl FnMut(&'static str, &[Element])) {
-        for (names, lists) in [(PUBLISHED, &self.published), (PUBLISHED_ON, &self.published_on), (OPEN, &self.open)] {
+        for (names, lists) in [
+            (PUBLISHED, &self.published),
+            (PUBLISHED_ON, &self.published_on),
+            (OPEN, &self.open),
+            ([FORWARDED, FORWARDED_ON], &self.forwarded),
+        ] {
             for (name, list) in names.into_iter().zip(lists) {
                 visit(name, list);
             }
@@ -66,14 +78,18 @@ pub(super) fn links(links: &[LinkRule]) -> Vec<Element> {
 }
 
 fn translation(target: IpAddr, binding: &PortBinding) -> Element {
-    let key = if binding.host_ip.is_unspecified() {
+    let mut data = address(target);
+    data.extend_from_slice(&port(binding.container_port));
+    Element { key: host_key(binding), data: Data::Value(data) }
+}
+
+/// The host's side: the address only where it is a certain one.
+fn host_key(binding: &PortBinding) -> Vec<u8> {
+    if binding.host_ip.is_unspecified() {
         port_key(binding.proto, binding.host_port)
     } else {
         endpoint_key(binding.host_ip, binding.proto, binding.host_port)
-    };
-    let mut data = address(target);
-    data.extend_from_slice(&port(binding.container_port));
-    Element { key, data: Data::Value(data) }
+    }
 }
 
 /// Address, protocol and port.

@@ -10,6 +10,8 @@
 //!     set masquerade, masquerade6   bridges whose members use the host's address outside
 //!     set links                     member . member . protocol . port: let through all the same
 //!     set open, open6               member . protocol . port: published on the member's own address
+//!     set forwarded-on              host address . protocol . port: served by the shim of a container
+//!     set forwarded                 protocol . port: the same, on any host address
 //!     map published-on, -on6        host address . protocol . port : member . port
 //!     map published, published6     protocol . port : member . port   (any host address)
 //!     map special                   bridge : chain of its own, for networks with settings that few have
@@ -18,6 +20,8 @@
 //!     chain translate-local         output, nat
 //!     chain translate               -> looks the maps up
 //!     chain masquerade              postrouting, nat
+//!     chain input                   input
+//!     chain serve                   -> what goes to the shim of a container
 //!     chain forward                 forward: what goes to a bridge, what comes from one
 //!     chain gantry-user             -> the administrator's own rules
 //! }
@@ -49,6 +53,8 @@ const LINKS: &str = "links";
 const OPEN: [&str; 2] = ["open", "open6"];
 const PUBLISHED: [&str; 2] = ["published", "published6"];
 const PUBLISHED_ON: [&str; 2] = ["published-on", "published-on6"];
+const FORWARDED: &str = "forwarded";
+const FORWARDED_ON: &str = "forwarded-on";
 const SPECIAL: &str = "special";
 
 pub(crate) const USER: &str = "gantry-user";
@@ -277,6 +283,8 @@ const SETS: &[Set<'_>] = &{
         set(LINKS, &[Ipv4, Ipv4, Proto, Port], &[]),
         set(OPEN[0], &[Ipv4, Proto, Port], &[]),
         set(OPEN[1], &[Ipv6, Proto, Port], &[]),
+        set(FORWARDED, &[Proto, Port], &[]),
+        set(FORWARDED_ON, &[Ipv6, Proto, Port], &[]),
         set(PUBLISHED[0], &[Proto, Port], &[Ipv4, Port]),
         set(PUBLISHED[1], &[Proto, Port], &[Ipv6, Port]),
         set(PUBLISHED_ON[0], &[Ipv4, Proto, Port], &[Ipv4, Port]),

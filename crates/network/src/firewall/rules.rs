@@ -2,8 +2,8 @@
 
 use super::elements::interface;
 use super::{
-    BRIDGES, INTERNAL, LINKS, LOOPS, MASQUERADE, NEIGHBOURS, NetworkRules, OPEN, PUBLISHED, PUBLISHED_ON, SPECIAL,
-    USER, interface_element,
+    BRIDGES, FORWARDED, FORWARDED_ON, INTERNAL, LINKS, LOOPS, MASQUERADE, NEIGHBOURS, NetworkRules, OPEN, PUBLISHED,
+    PUBLISHED_ON, SPECIAL, USER, interface_element,
 };
 use crate::spec::GatewayMode;
 use gantry_linux::netlink::nft::{
@@ -17,6 +17,8 @@ const INCOMING: &str = "translate-incoming";
 const LOCAL: &str = "translate-local";
 const TRANSLATE: &str = "translate";
 const LEAVING: &str = "masquerade";
+const INPUT: &str = "input";
+const SERVE: &str = "serve";
 const FORWARD: &str = "forward";
 
 /// The host's loopback network.
@@ -32,13 +34,16 @@ const ICMP: [u8; 2] = [1, 58];
 
 /// Writes the rules that are the same whatever networks there are.
 pub(super) fn write(change: &mut Transaction<'_>) {
-    change.add_chain(TRANSLATE, "");
-    change.flush_chain(TRANSLATE);
+    for chain in [TRANSLATE, SERVE] {
+        change.add_chain(chain, "");
+        change.flush_chain(chain);
+    }
     for (chain, kind, hook, priority) in [
         (GUARD, ChainType::Filter, Hook::Prerouting, RAW),
         (INCOMING, ChainType::Nat, Hook::Prerouting, DSTNAT),
         (LOCAL, ChainType::Nat, Hook::Output, DSTNAT),
         (LEAVING, ChainType::Nat, Hook::Postrouting, SRCNAT),
+        (INPUT, ChainType::Filter, Hook::Input, FILTER),
         (FORWARD, ChainType::Filter, Hook::Forward, FILTER),
     ] {
         change.add_base_chain(chain, kind, hook, priority);
@@ -46,6 +51,7 @@ pub(super) fn write(change: &mut Transaction<'_>) {
     }
     translation(change);
     leaving(change);
+    serving(change);
     forwarding(change);
 }
 
@@ -60,7 +66,8 @@ fn translation(change: &mut Transaction<'_>) {
             .address_in(Address::Destination, true, LOOPBACK.0, LOOPBACK.1)
             .verdict(Verdict::Drop);
     });
-    // The kernel lets no packet with a source of ::1 leave the loopback, and has no setting for it.
+    // The kernel lets no packet with a source of ::1 leave the loopback, and has no setting for it. The containers'
+    // shims serve such ports.
     change.add_rule(LOCAL, |r| {
         r.address_in(Address::Destination, true, Ipv6Addr::LOCALHOST, 128).verdict(Verdict::Accept);
     });
@@ -111,6 +118,22 @@ fn leaving(change: &mut Transaction<'_>) {
             r.family(family).interface_in(Interface::Input, true, MASQUERADE[i]).masquerade();
         });
     }
+}
+
+/// The rules about what shims carry: as if it were forwarded.
+fn serving(change: &mut Transaction<'_>) {
+    change.add_rule(INPUT, |r| {
+        r.destination_port_in(Family::Ipv6, FORWARDED).verdict(Verdict::Jump(SERVE));
+    });
+    change.add_rule(INPUT, |r| {
+        r.destination_in(Family::Ipv6, FORWARDED_ON).verdict(Verdict::Jump(SERVE));
+    });
+    change.add_rule(SERVE, |r| {
+        r.interface(Interface::Input, false, "lo").verdict(Verdict::Jump(USER));
+    });
+    change.add_rule(SERVE, |r| {
+        r.interface_in(Interface::Input, true, INTERNAL).verdict(Verdict::Drop);
+    });
 }
 
 /// The rules that decide who reaches whom.

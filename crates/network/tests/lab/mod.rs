@@ -6,8 +6,8 @@ use gantry_linux::netlink::route::{self, VethPair};
 use gantry_linux::netlink::{Batch, Protocol, Socket, namespace};
 use gantry_model::Id;
 use gantry_network::{
-    Attachment, BridgeOptions, Config, Driver, Endpoint, EndpointRequest, Gateways, Manager, NetworkDraft, NetworkSpec,
-    PortRequest, Proto, Published, layout,
+    Attachment, BridgeOptions, Config, Driver, Endpoint, EndpointRequest, Forward, Gateways, Manager, NetworkDraft,
+    NetworkSpec, PortRequest, Proto, Publication, Published, layout,
 };
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -254,7 +254,8 @@ impl Lab {
             let endpoint = manager.allocate(&EndpointRequest::new(network, Id::random()))?;
             match manager.reserve_ports(endpoint.container, Gateways::first_of([&endpoint]), ports) {
                 Ok(publication) => {
-                    Ok(Allocation { endpoint, published: publication.published, holders: publication.holders })
+                    let Publication { published, holders, forwards } = publication;
+                    Ok(Allocation { endpoint, published, holders, forwards })
                 }
                 Err(e) => {
                     manager.release(&endpoint).unwrap();
@@ -274,7 +275,7 @@ impl Lab {
     }
 
     pub(crate) fn plug_in(&self, manager: &Manager, allocation: Allocation) -> Container {
-        let Allocation { endpoint, published, holders } = allocation;
+        let Allocation { endpoint, published, holders, .. } = allocation;
         let namespace = Namespace::new();
         self.host.run(|| {
             manager.attach(&endpoint, namespace.fd(), "eth0").unwrap();
@@ -365,6 +366,7 @@ pub(crate) struct Allocation {
     pub(crate) endpoint: Endpoint,
     pub(crate) published: Published,
     pub(crate) holders: Vec<OwnedFd>,
+    pub(crate) forwards: Vec<Forward>,
 }
 
 /// A container, as far as its network goes.

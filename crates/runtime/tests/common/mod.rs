@@ -154,6 +154,7 @@ impl Fixture {
             log: LogPlan::None,
             shm_size: 64 << 20,
             oci: None,
+            forwards: vec![],
             mount_label: None,
         };
         Self { dir, plan, seccomp: vec![] }

@@ -143,6 +143,7 @@ impl Fixture {
             }),
             shm_size: 64 << 20,
             oci: None,
+            forwards: vec![],
             mount_label: None,
         };
         Self { dir, plan, held: Vec::new() }

@@ -87,6 +87,8 @@ fn concatenation(types: &[Type]) -> (u32, u32) {
 pub enum Hook {
     /// Packets from the wire, before routing.
     Prerouting,
+    /// Packets for this host's own programs.
+    Input,
     /// Packets that are forwarded.
     Forward,
     /// Packets of this host's own programs.
@@ -99,6 +101,7 @@ impl Hook {
     const fn number(self) -> u32 {
         match self {
             Self::Prerouting => 0,
+            Self::Input => 1,
             Self::Forward => 2,
             Self::Output => 3,
             Self::Postrouting => 4,

@@ -211,6 +211,12 @@ impl<'r, 'a> Rule<'r, 'a> {
         self.load_port(register).lookup(set, false, None)
     }
 
+    /// Protocol and destination port are in `set`.
+    pub fn destination_port_in(&mut self, family: Family, set: &str) -> &mut Self {
+        self.family(family);
+        self.load_port(REG32_00).lookup(set, false, None)
+    }
+
     /// Source address, destination address, protocol and port are in `set`.
     pub fn conversation_in(&mut self, family: Family, set: &str) -> &mut Self {
         self.family(family);
