@@ -43,6 +43,7 @@ BUILDS = {
     "volumes": "RUN mkdir /v && echo before > /v/before\nVOLUME /v\nRUN echo after > /v/after\n",
     "shells": 'SHELL ["/bin/sh", "-ec"]\nRUN echo "$0" > /zero\nCMD echo x\nENTRYPOINT ["e"]\n',
     "arguments": "ARG a=1\nARG b\nENV b=env\nRUN echo $a $b $http_proxy > /args\nLABEL a=$a b=${b:-none}\n",
+    "a proxy": "RUN echo $http_proxy\nENV http_proxy=own\nRUN true\n",
     "commands": 'CMD ["a"]\nENTRYPOINT b\nHEALTHCHECK NONE\nEXPOSE 1-3 5/udp\nSTOPSIGNAL 9\nUSER bob\n',
     "the command of a base": 'CMD ["x"]\nLABEL q="a b" w=\'c d\' e=f\\ g\nENV one two three\n',
     "long lines": "RUN echo a && \\\n  # a comment\n\n  echo b > /b\nENV a=b \\\n    c=d\n",
@@ -82,7 +83,7 @@ def described(engine, text, **query):
 
 @pytest.mark.parametrize("name", BUILDS)
 def test_the_same(engine, reference, name):
-    query = {"buildargs": {"a": "2", "http_proxy": "p"}} if name == "arguments" else {}
+    query = {"arguments": {"buildargs": {"a": "2", "http_proxy": "p"}}, "a proxy": {"buildargs": {"http_proxy": "p"}}}.get(name, {})
     theirs = described(reference, BUILDS[name], **query)
     ours = described(engine, BUILDS[name], **query)
     differing = {path for path in ours[0].keys() | theirs[0].keys() if ours[0].get(path) != theirs[0].get(path)}

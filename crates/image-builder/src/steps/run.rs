@@ -18,8 +18,13 @@ pub(crate) async fn run<B: Backend>(stage: &mut StageRun<'_, B>, run: &Run, text
         mounts.push(find(stage, &mount).await?);
     }
     let shown = command.join(" ");
-    let created_by =
-        if counted.is_empty() { shown.clone() } else { format!("|{} {} {shown}", counted.len(), counted.join(" ")) };
+    // Docker counts those that do not count, too: with a proxy alone the line begins with `|0`.
+    let created_by = if environment.is_empty() {
+        shown.clone()
+    } else {
+        let words: Vec<&str> = counted.iter().map(String::as_str).chain([shown.as_str()]).collect();
+        format!("|{} {}", counted.len(), words.join(" "))
+    };
     let key = Key::new("run", stage.image.as_deref())
         .with_all(&command)
         .with_all(&counted)
