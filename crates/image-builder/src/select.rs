@@ -260,7 +260,7 @@ mod tests {
         for (path, kind) in list {
             let mut entry = Entry::directory();
             entry.node.kind = kind.clone();
-            tree.insert(path.as_bytes().to_vec(), entry).unwrap();
+            tree.insert(path.as_bytes(), &entry).unwrap();
         }
         Files(tree)
     }

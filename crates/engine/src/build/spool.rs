@@ -58,7 +58,7 @@ impl Spool {
         let node = file_node(content.len() as u64, 0o600, 0);
         let mut digest = FileDigest::new(name.as_bytes(), &node, b"", b"");
         digest.update(content);
-        spool.tree.insert(Tree::clean(name.as_bytes())?, TreeEntry { node, digest: digest.finish() })?;
+        spool.tree.insert(&Tree::clean(name.as_bytes())?, &TreeEntry { node, digest: digest.finish() })?;
         Ok(spool)
     }
 
@@ -95,7 +95,7 @@ impl Source for Spool {
         if path.is_empty() {
             return Ok(Some(TreeEntry::directory().node));
         }
-        Ok(self.tree.get(path).map(|entry| entry.node.clone()))
+        Ok(self.tree.get(path).map(|entry| entry.node))
     }
 
     fn list(&self, path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
@@ -162,7 +162,7 @@ fn add<R: BufRead>(tree: &mut Tree, archive: &mut Archive<R>, entry: &Entry, wri
         TarKind::HardLink => {
             let target = Tree::clean(&entry.link)?;
             let first = tree.link(&target)?;
-            return Ok(tree.insert(path, first)?);
+            return Ok(tree.insert(&path, &first)?);
         }
     };
     let node = Node {
@@ -179,7 +179,7 @@ fn add<R: BufRead>(tree: &mut Tree, archive: &mut Archive<R>, entry: &Entry, wri
     if matches!(node.kind, Kind::File(_)) {
         keep(archive, entry, writer, size, &mut digest)?;
     }
-    tree.insert(path, TreeEntry { node, digest: digest.finish() })?;
+    tree.insert(&path, &TreeEntry { node, digest: digest.finish() })?;
     Ok(())
 }
 

@@ -1,17 +1,21 @@
 //! A context's files: an index in memory of what lies elsewhere, one entry a file, made while the context arrives.
 
+mod packed;
+
 use crate::ignore::{Ignore, Verdict};
 use crate::source::{Kind, NO_TIME, Node, join};
+use packed::{At, Packed};
 use std::collections::BTreeMap;
 use std::io;
 
-/// Entries that a context may have, and bytes of their names. What is beyond takes more memory than an engine has for
-/// somebody else's mistake.
+/// Entries that a context may have, and bytes of their names and of what is known of them. What is beyond takes more
+/// memory than an engine has for somebody else's mistake.
 const MAX_ENTRIES: usize = 2_000_000;
 const MAX_NAMES: usize = 256 << 20;
+const MAX_PACKED: usize = 256 << 20;
 
 /// An entry.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// What it is.
     pub node: Node,
@@ -23,7 +27,8 @@ pub struct Entry {
 #[derive(Debug, Default)]
 pub struct Tree {
     /// By path. A separator of one byte sorts a directory's entries right behind it.
-    entries: BTreeMap<Vec<u8>, Entry>,
+    entries: BTreeMap<Box<[u8]>, At>,
+    packed: Packed,
     names: usize,
     /// Files with several names.
     inodes: u64,
@@ -65,31 +70,38 @@ impl Tree {
     }
 
     /// Adds an entry in place of what had its path.
-    pub fn insert(&mut self, path: Vec<u8>, entry: Entry) -> Result<(), TreeError> {
-        self.make_parents(&path)?;
-        let was_directory = self.entries.get(&path).is_some_and(|old| old.node.kind == Kind::Directory);
-        if was_directory && entry.node.kind != Kind::Directory {
-            self.remove_below(&path);
+    pub fn insert(&mut self, path: &[u8], entry: &Entry) -> Result<(), TreeError> {
+        self.make_parents(path)?;
+        if self.is_directory(path) == Some(true) && entry.node.kind != Kind::Directory {
+            self.remove_below(path);
         }
         self.put(path, entry)
     }
 
     /// What has a path.
-    pub fn get(&self, path: &[u8]) -> Option<&Entry> {
-        self.entries.get(path)
+    pub fn get(&self, path: &[u8]) -> Option<Entry> {
+        self.entries.get(path).map(|at| self.packed.get(*at))
+    }
+
+    /// Whether what has a path is a directory.
+    fn is_directory(&self, path: &[u8]) -> Option<bool> {
+        self.entries.get(path).map(|at| self.packed.is_directory(*at))
     }
 
     /// What a second name of the file at a path is: the same file.
     pub fn link(&mut self, path: &[u8]) -> Result<Entry, TreeError> {
-        let inode = self.inodes + 1;
-        let first = self.entries.get_mut(path).filter(|first| matches!(first.node.kind, Kind::File(_)));
         let missing = || TreeError::Link(String::from_utf8_lossy(path).into_owned());
-        let first = first.ok_or_else(missing)?;
-        if first.node.inode == 0 {
-            first.node.inode = inode;
-            self.inodes = inode;
+        let at = self.entries.get_mut(path).ok_or_else(missing)?;
+        let mut first = self.packed.get(*at);
+        if !matches!(first.node.kind, Kind::File(_)) {
+            return Err(missing());
         }
-        Ok(first.clone())
+        if first.node.inode == 0 {
+            self.inodes += 1;
+            first.node.inode = self.inodes;
+            *at = self.packed.add(&first);
+        }
+        Ok(first)
     }
 
     /// How many entries there are.
@@ -108,7 +120,7 @@ impl Tree {
         let mut names = Vec::new();
         let mut from = prefix.clone();
         // From child to child; what lies below one is jumped over.
-        while let Some((found, _)) = self.entries.range(from..).next() {
+        while let Some((found, _)) = self.entries.range(from.into_boxed_slice()..).next() {
             let Some(rest) = found.strip_prefix(&prefix[..]) else { break };
             let name = rest.split(|&b| b == b'/').next().unwrap_or_default().to_vec();
             if name.len() == rest.len() {
@@ -137,9 +149,9 @@ impl Tree {
         for name in self.list(dir) {
             let path = join(dir, &name);
             let said = rules.look(verdict, &String::from_utf8_lossy(&path));
-            let is_directory = self.entries.get(&path).is_some_and(|entry| entry.node.kind == Kind::Directory);
-            let inside =
-                is_directory && (!said.ignored || rules.has_exceptions()) && self.ignore_below(rules, &said, &path);
+            let inside = self.is_directory(&path) == Some(true)
+                && (!said.ignored || rules.has_exceptions())
+                && self.ignore_below(rules, &said, &path);
             if said.ignored && !inside {
                 self.remove_below(&path);
                 self.remove(&path);
@@ -152,21 +164,23 @@ impl Tree {
 
     fn make_parents(&mut self, path: &[u8]) -> Result<(), TreeError> {
         for (at, _) in path.iter().enumerate().filter(|(_, b)| **b == b'/') {
-            match self.entries.get(&path[..at]) {
-                Some(parent) if parent.node.kind == Kind::Directory => {}
-                Some(_) => return Err(TreeError::Parent(String::from_utf8_lossy(path).into_owned())),
-                None => self.put(path[..at].to_vec(), Entry::directory())?,
+            match self.is_directory(&path[..at]) {
+                Some(true) => {}
+                Some(false) => return Err(TreeError::Parent(String::from_utf8_lossy(path).into_owned())),
+                None => self.put(&path[..at], &Entry::directory())?,
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, path: Vec<u8>, entry: Entry) -> Result<(), TreeError> {
+    fn put(&mut self, path: &[u8], entry: &Entry) -> Result<(), TreeError> {
         self.names += path.len();
-        if self.entries.len() >= MAX_ENTRIES || self.names > MAX_NAMES {
+        let full = self.entries.len() >= MAX_ENTRIES || self.names > MAX_NAMES || self.packed.bytes() > MAX_PACKED;
+        if full {
             return Err(TreeError::Full);
         }
-        self.entries.insert(path, entry);
+        let at = self.packed.add(entry);
+        self.entries.insert(path.into(), at);
         Ok(())
     }
 
@@ -178,7 +192,8 @@ impl Tree {
 
     fn remove_below(&mut self, path: &[u8]) {
         let (from, to) = ([path, b"/"].concat(), [path, b"0"].concat());
-        let below: Vec<Vec<u8>> = self.entries.range(from..to).map(|(path, _)| path.clone()).collect();
+        let below = self.entries.range(from.into_boxed_slice()..to.into_boxed_slice());
+        let below: Vec<Box<[u8]>> = below.map(|(path, _)| path.clone()).collect();
         for path in below {
             self.remove(&path);
         }
@@ -227,7 +242,7 @@ mod tests {
     fn tree(paths: &[&str]) -> Tree {
         let mut tree = Tree::default();
         for path in paths {
-            tree.insert(Tree::clean(path.as_bytes()).unwrap(), file()).unwrap();
+            tree.insert(&Tree::clean(path.as_bytes()).unwrap(), &file()).unwrap();
         }
         tree
     }
@@ -255,9 +270,9 @@ mod tests {
         assert_eq!(Tree::clean(b"/a").unwrap(), b"a");
         assert!(Tree::clean(b"../a").is_err() && Tree::clean(b"a/../../b").is_err() && Tree::clean(b"a\0b").is_err());
         let mut tree = tree(&["a"]);
-        assert!(matches!(tree.insert(b"a/b".to_vec(), file()), Err(TreeError::Parent(_))));
-        tree.insert(b"d/e".to_vec(), file()).unwrap();
-        tree.insert(b"d".to_vec(), file()).unwrap();
+        assert!(matches!(tree.insert(b"a/b", &file()), Err(TreeError::Parent(_))));
+        tree.insert(b"d/e", &file()).unwrap();
+        tree.insert(b"d", &file()).unwrap();
         assert_eq!(paths(&tree), ["a", "d"]);
     }
 
