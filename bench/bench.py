@@ -49,7 +49,8 @@ GROUPS = {
     "many": [(1, many.many, None)],
     "logs": [(3, rows.logs, None)],
     "archives": [(3, rows.archives, None)],
-    "builds": [(3, builds.small_steps, "build_steps"), (2, builds.known, None)],
+    "builds": [(3, builds.small_steps, "build_steps"), (3, builds.by_command, "build_command"), (2, builds.known, None)],
+    "contexts": [(1, builds.large_context, None), (1, builds.many_files, None)],
     "pull": [(3, transfers.pull, "pull"), (20, transfers.pull_here, "pull_here")],
     "push": [(3, transfers.push, "push"), (3, transfers.push_made, "push_made")],
     "images": [(20, transfers.image_list, "image_list")],
@@ -89,7 +90,7 @@ class Context:
         self._place = place
         self._big_tar = None
         self._residents = {}
-        self._layout = self._large = self._thousand = None
+        self._layout = self._large = self._thousand = self._large_context = self._many_files = None
         self._registries = {}
         self._filled = set()
         self.large_bytes = int(options.large * 1e9)
@@ -108,6 +109,18 @@ class Context:
         if self._layout is None:
             self._layout = registry.eight_layers(self._place, ARCHIVE_BYTES)
         return self._layout
+
+    @property
+    def large_context(self):
+        if self._large_context is None:
+            self._large_context = payload.context(self._place, 100, 10_000_000, "large-context")
+        return self._large_context
+
+    @property
+    def many_files_context(self):
+        if self._many_files is None:
+            self._many_files = payload.context(self._place, 200_000, 500, "many-files")
+        return self._many_files
 
     @property
     def thousand_tar(self):

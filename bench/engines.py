@@ -85,8 +85,9 @@ class Engine:
                 pass
         self._log.close()
         for cgroup in [*glob.glob(f"/sys/fs/cgroup/*{self._cgroup()}"), f"/sys/fs/cgroup{self._cgroup()}"]:
-            if os.path.isdir(cgroup):
-                os.rmdir(cgroup)
+            # BuildKit leaves groups below it.
+            for path, _, _ in os.walk(cgroup, topdown=False):
+                os.rmdir(path)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

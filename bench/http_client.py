@@ -8,7 +8,8 @@ import struct
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path, timeout):
-        super().__init__("localhost", timeout=timeout)
+        # With the usual 8 kB a large body would measure this client.
+        super().__init__("localhost", timeout=timeout, blocksize=1 << 20)
         self._path = path
 
     def connect(self):

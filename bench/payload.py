@@ -75,6 +75,21 @@ def noise_archive(place, size, name):
     return str(path)
 
 
+def context(place, files, size, name):
+    """A build's context of many files of `size` bytes each, with a Dockerfile that uses none of them."""
+    path = Path(place) / f"{name}.tar"
+    block = os.urandom(1 << 20)
+    dockerfile = b"FROM scratch\nLABEL a=b\n"
+    with tarfile.open(path, "w") as tar:
+        for number in range(-1, files):
+            entry = tarfile.TarInfo("Dockerfile" if number < 0 else f"dir{number % 1000}/file{number}")
+            entry.size = len(dockerfile) if number < 0 else size
+            tar.addfile(entry, io.BytesIO(dockerfile) if number < 0 else Repeated(block, size))
+            # What was written is known to the archive, and nobody asks it.
+            tar.members = []
+    return str(path)
+
+
 class Repeated(io.RawIOBase):
     """`size` bytes of one block again and again."""
 

@@ -1,6 +1,7 @@
 """What is measured. A row measures one engine once; the caller interleaves the engines."""
 
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +14,24 @@ def clock(work):
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
+
+
+def watched(engine, work):
+    """The most memory that an engine has while something is done, and the seconds that it takes."""
+    most, done = [0], threading.Event()
+
+    def watch():
+        while not done.wait(0.05):
+            most[0] = max(most[0], engine.memory())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        seconds = clock(work)
+    finally:
+        done.set()
+        watcher.join()
+    return most[0], seconds
 
 
 def define(api, command, network="bridge", **host):

@@ -7,10 +7,9 @@ import os
 import shutil
 import subprocess
 import tarfile
-import threading
 
 import registry
-from rows import MEGABYTE, clock
+from rows import MEGABYTE, clock, watched
 
 AUTH = {"X-Registry-Auth": "e30="}
 
@@ -118,21 +117,9 @@ def large_pull(engine, ctx):
     """The most memory during a pull of a large image, and the pull's megabytes a second."""
     api = engine.api()
     ctx.large_image(engine)
-    most, done = [0], threading.Event()
-
-    def watch():
-        while not done.wait(0.05):
-            most[0] = max(most[0], engine.memory())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        seconds = clock(lambda: fetch(api, registry.LARGE_NAME))
-    finally:
-        done.set()
-        watcher.join()
+    most, seconds = watched(engine, lambda: fetch(api, registry.LARGE_NAME))
     forget(api, registry.LARGE_NAME)
-    return {"large_memory": most[0] / MEGABYTE, "large_speed": ctx.large_bytes / MEGABYTE / seconds}
+    return {"large_memory": most / MEGABYTE, "large_speed": ctx.large_bytes / MEGABYTE / seconds}
 
 
 class Tools:

@@ -126,7 +126,8 @@ def debian(kind="nginx"):
     with locked(path.stem):
         if not path.exists():
             made = cache_dir() / f"making-{path.name}"
-            subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={DEBIANS[kind]}", "bookworm", made],
-                           check=True, stdout=subprocess.DEVNULL)
+            # As Debian's own images for containers: a build that the machine's death interrupts is done again.
+            subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io",
+                            f"--include={DEBIANS[kind]}", "bookworm", made], check=True, stdout=subprocess.DEVNULL)
             os.rename(made, path)
     return path
