@@ -167,21 +167,32 @@ def test_init_with_a_terminal_and_a_user(engine):
     assert "/dev/pts/0" in out and "1000" in out and "docker-init" in out and "got hello" in out
 
 
-@pytest.mark.parametrize("host, words", [
-    ({"Mounts": [{"Type": "image", "Source": "busybox:e2e", "Target": "/i"}]}, "/i: "),
-    ({"Mounts": [{"Type": "volume", "Source": "parted", "Target": "/v", "VolumeOptions": {"Subpath": "a"}}]}, "/v: "),
-    ({"Mounts": [{"Type": "volume", "Source": "tmp", "Target": "/t", "VolumeOptions": {
-        "DriverConfig": {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs"}}}}]}, "/t: "),
-])
-@pytest.mark.differs(reference="20.10 has neither images nor parts of volumes as mounts, and mounts the other volume on the host")
-def test_mounts_that_have_no_path(engine, host, words):
-    """They are refused in words that say which it is, and nothing is left."""
-    engine.run("mkdir -p /v/a", host={"Binds": ["parted:/v"]})
+@pytest.mark.differs(reference="20.10 has neither images nor parts of volumes as mounts")
+def test_mounts_that_have_no_path_on_the_host(engine):
+    """An image, parts of it and of a volume, and volumes that are a file system."""
+    engine.run("mkdir -p /v/a/deep && echo part > /v/a/deep/file && ln -s /etc /v/a/out", host={"Binds": ["parted:/v"]})
+    options = {"DriverConfig": {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}}}
     newest = Client(engine.socket, "1.41" if engine.is_reference else "1.51", engine.recorder)
-    box = engine.create("true", host=other(**host), api=newest)
-    answer = box.start(expect=400)
-    assert words in answer.message and "other" in answer.message, answer.message
-    assert box.state["Status"] == "created" and not [path for path in engine.sandbox.cgroups() if box.id in path]
+    volume = lambda target, source="parted", **more: {"Type": "volume", "Source": source, "Target": target, **more}
+    box = engine.create("cat /part/file /file; ls -d /image/bin /applets/sh; touch /image/x /applets/x 2>&1 | grep -c Read-only; "
+                        "echo kept > /own/kept; df -k /own | tail -1; touch /part/ro 2>&1; ls /part; exec sleep 1000", api=newest, host=other(Mounts=[
+        volume("/part", ReadOnly=True, VolumeOptions={"Subpath": "a/deep"}), volume("/file", VolumeOptions={"Subpath": "a/deep/file"}),
+        {"Type": "image", "Source": "busybox:e2e", "Target": "/image"},
+        {"Type": "image", "Source": "busybox:e2e", "Target": "/applets", "ImageOptions": {"Subpath": "bin"}},
+        volume("/own", "small", VolumeOptions=options)]))
+    box.start()
+    box.wait_log("file\n")
+    lines = box.logs()[0].splitlines()
+    assert lines[:5] == ["part", "part", "/applets/sh", "/image/bin", "2"]
+    assert lines[5].split()[1] == "1024" and "Read-only" in lines[6] and lines[7] == "file"
+    # Another container sees the same file system, and it goes with the last of them.
+    assert engine.output("cat /own/kept", host={"Binds": ["small:/own"]}) == "kept\n"
+    box.remove(force=True)
+    assert engine.output("ls /own", host=other(Binds=["small:/own"])) == ""
+    # No link leads out of a volume.
+    wrong = engine.create("true", api=newest, host=other(Mounts=[volume("/out", VolumeOptions={"Subpath": "a/out"})]))
+    assert "escapes" in wrong.start(expect=(400, 500)).message
+    assert not [path for path in engine.sandbox.cgroups() if wrong.id in path]
 
 
 @pytest.mark.timeout(200)

@@ -8,8 +8,8 @@
 use crate::child::network;
 use crate::child::procfs::Procfs;
 use crate::failure::{Failure, OrFail, Result, Stage};
-use crate::rootfs::{overlay, tree};
-use crate::spec::{ContainerNet, OciRuntime, Plan, Propagation};
+use crate::rootfs::{overlay, parts, tree};
+use crate::spec::{ContainerNet, MountSource, OciRuntime, Plan, Propagation};
 use gantry_linux::process::{clone_child, setns, unshare};
 use gantry_linux::spawn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -58,19 +58,34 @@ pub struct Call {
     ended: bool,
 }
 
-/// Mounts the root in a mount namespace of the calling process' own, which follows the host's.
-pub fn mount_root(plan: &Plan) -> Result<()> {
+/// Where in a bundle the mount of this index is found that has no path on the host.
+pub fn place(oci: &OciRuntime, index: usize) -> PathBuf {
+    oci.bundle.join("mounts").join(index.to_string())
+}
+
+/// Mounts the root, and what has no path on the host, in a mount namespace of the calling process' own, which follows
+/// the host's: there they have one, which only root of the host can reach.
+pub fn mount_root(plan: &Plan, oci: &OciRuntime) -> Result<()> {
+    let directory = |path: &Path| openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let mount = || -> io::Result<()> {
         unshare(libc::CLONE_NEWNS)?;
-        let directory =
-            |path: &Path| openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         tree::set_propagation(directory(Path::new("/"))?.as_fd(), Propagation::RSlave)?;
         let rootfs = &plan.rootfs;
         let root =
             overlay::mount_labelled(&rootfs.lower, Some((&rootfs.upper, &rootfs.work)), plan.mount_label.as_deref())?;
         tree::attach(root.as_fd(), directory(&rootfs.target)?.as_fd())
     };
-    mount().or_fail(Stage::Mount, || "mount the root file system")
+    mount().or_fail(Stage::Mount, || "mount the root file system")?;
+    for (index, mount) in plan.mounts.iter().enumerate() {
+        if let MountSource::Part { tree, subpath } = &mount.source {
+            let place = place(oci, index);
+            let placed = parts::put(tree, subpath, &place);
+            placed.or_fail(Stage::Mount, || {
+                format!("error mounting {:?} at {}", parts::describe(tree, subpath), mount.target.display())
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// `create`: the container's init process is there and waits for [`start`].

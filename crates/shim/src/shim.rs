@@ -154,7 +154,7 @@ fn create_by(
     poller: &Poller,
 ) -> Result<(Init, Watched)> {
     let mut create = || -> Result<(u32, Watched)> {
-        oci::mount_root(plan)?;
+        oci::mount_root(plan, oci)?;
         let started = oci::create(plan, oci, theirs)?;
         let watch = || -> io::Result<Watched> {
             if let Some(master) = started.terminal {

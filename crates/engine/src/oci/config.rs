@@ -4,9 +4,9 @@ use super::process;
 use crate::Engine;
 use crate::plan;
 use gantry_api_types::HostConfig;
-use gantry_model::{Error, Result};
+use gantry_model::Result;
 use gantry_runtime::spec::{
-    Cgroup, Device, DeviceRule, Mount, MountFlags, MountSource, Namespace, Plan, Propagation, Resources,
+    Cgroup, Device, DeviceRule, Mount, MountFlags, MountSource, Namespace, OciRuntime, Plan, Propagation, Resources,
 };
 use gantry_runtime::view::User;
 use serde_json::{Map, Value, json};
@@ -17,17 +17,10 @@ pub(super) fn of_plan(
     engine: &Engine,
     host: &HostConfig,
     plan: &Plan,
+    oci: &OciRuntime,
     user: &User,
     init: Option<&Path>,
 ) -> Result<Value> {
-    if let Some(part) = plan.mounts.iter().find(|m| matches!(m.source, MountSource::Part { .. })) {
-        // These have no path that another program could be trusted with.
-        return Err(Error::invalid(format!(
-            "{}: images, parts of volumes and volumes with a file system of their own cannot be mounted with the runtime {:?}",
-            part.target.display(),
-            host.runtime
-        )));
-    }
     let mut linux = json!({
         "cgroupsPath": plan.cgroup.path,
         "resources": resources(&plan.cgroup),
@@ -46,7 +39,7 @@ pub(super) fn of_plan(
         linux["mountLabel"] = label.as_str().into();
     }
     let mut process = process::of_spec(&plan.process, user, plan.oom_score_adj);
-    let mut mounts: Vec<Value> = plan.mounts.iter().map(mount).collect();
+    let mut mounts: Vec<Value> = plan.mounts.iter().enumerate().map(|(index, one)| mount(oci, index, one)).collect();
     if let Some(program) = init {
         let own = plan.process.args.iter().map(String::as_str);
         process["args"] = [super::init::PLACE, "--"].into_iter().chain(own).collect();
@@ -88,7 +81,7 @@ fn namespaces(plan: &Plan) -> Vec<Value> {
     each.into_iter().filter_map(one).collect()
 }
 
-fn mount(mount: &Mount) -> Value {
+fn mount(oci: &OciRuntime, index: usize, mount: &Mount) -> Value {
     let target = mount.target.display().to_string();
     let mut options = flags(mount.flags);
     let (kind, source) = match &mount.source {
@@ -107,8 +100,11 @@ fn mount(mount: &Mount) -> Value {
             options.insert(0, "bind".to_owned());
             ("bind".to_owned(), format!("/proc/{pid}/root/dev/shm"))
         }
-        // Refused by `of_plan`.
-        MountSource::Part { .. } => ("bind".to_owned(), String::new()),
+        MountSource::Part { .. } => {
+            options.insert(0, "rbind".to_owned());
+            options.push(propagation(mount.propagation).to_owned());
+            ("bind".to_owned(), gantry_runtime::oci::place(oci, index).display().to_string())
+        }
     };
     json!({ "destination": target, "type": kind, "source": source, "options": options })
 }
@@ -256,6 +252,7 @@ mod tests {
 
     #[test]
     fn mounts_are_written_as_runc_reads_them() {
+        let oci = OciRuntime { program: "/r".into(), args: Vec::new(), bundle: "/b".into() };
         let bind = Mount {
             source: MountSource::Bind { path: "/h".into(), recursive: true, recursive_readonly: false },
             target: Path::new("/c").to_owned(),
@@ -264,8 +261,14 @@ mod tests {
             shifted: false,
         };
         assert_eq!(
-            mount(&bind),
+            mount(&oci, 0, &bind),
             json!({"destination": "/c", "type": "bind", "source": "/h", "options": ["rbind", "ro", "rslave"]})
+        );
+        let tree = gantry_runtime::spec::Tree::Held(5);
+        let part = Mount { source: MountSource::Part { tree, subpath: "a".into() }, ..bind };
+        assert_eq!(
+            mount(&oci, 7, &part),
+            json!({"destination": "/c", "type": "bind", "source": "/b/mounts/7", "options": ["rbind", "ro", "rslave"]})
         );
     }
 }

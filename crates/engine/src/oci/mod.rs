@@ -84,7 +84,7 @@ pub(crate) fn write_bundle(engine: &Engine, container: &Container, plan: &Plan) 
     let host = container.read().host_config.clone();
     let user = user_of(engine, container, &plan.process)?;
     let init = plan.init.then(|| init::program(engine)).transpose()?;
-    let config = config::of_plan(engine, &host, plan, &user, init.as_deref())?;
+    let config = config::of_plan(engine, &host, plan, oci, &user, init.as_deref())?;
     fs::DirBuilder::new().mode(0o700).create(&oci.bundle).context(oci.bundle.display())?;
     let path = oci.bundle.join("config.json");
     fs::write(&path, config.to_string()).context(path.display())

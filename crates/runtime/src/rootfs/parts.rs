@@ -7,10 +7,11 @@ use super::resolve::Root;
 use super::tree;
 use crate::spec::Tree;
 use crate::{held_mount, overlay};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::fchdir;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -42,6 +43,37 @@ pub(crate) fn of_image(root: &Root, layers: &[PathBuf], subpath: &Path) -> io::R
     let cloned = part(whole.try_clone()?, subpath).and_then(|part| tree::clone_tree(part.as_fd(), false));
     detach(whole.as_fd())?;
     cloned
+}
+
+/// Mounts it at `place`, which is made, in the calling process' own, private namespace: for a program that can only be
+/// given a path.
+pub(crate) fn put(from: &Tree, subpath: &Path, place: &Path) -> io::Result<()> {
+    let make = |fd: &OwnedFd| -> io::Result<OwnedFd> {
+        if FileType::from_raw_mode(fstat(fd)?.st_mode) == FileType::Directory {
+            fs::create_dir_all(place)?;
+        } else {
+            fs::create_dir_all(place.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+            fs::File::create_new(place)?;
+        }
+        Ok(openat2(CWD, place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS)?)
+    };
+    let Tree::Layers(layers) = from else {
+        let taken = take(from, subpath)?;
+        return tree::attach(taken.as_fd(), make(&taken)?.as_fd());
+    };
+    let whole = overlay::mount(layers, None)?;
+    if subpath.as_os_str().is_empty() {
+        return tree::attach(whole.as_fd(), make(&whole)?.as_fd());
+    }
+    // Before Linux 6.15 only what is mounted in the caller's namespace can be cloned.
+    let beside = place.with_extension("whole");
+    fs::create_dir_all(&beside)?;
+    let target = openat2(CWD, &beside, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    tree::attach(whole.as_fd(), target.as_fd())?;
+    let cloned = part(whole.try_clone()?, subpath).and_then(|part| tree::clone_tree(part.as_fd(), false));
+    detach(whole.as_fd())?;
+    let cloned = cloned?;
+    tree::attach(cloned.as_fd(), make(&cloned)?.as_fd())
 }
 
 /// The directory or file at `subpath`, wherever links below `base` lead, as long as it is below `base`.
