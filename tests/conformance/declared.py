@@ -26,7 +26,6 @@ class Declared:
 DECLARED = [
     Declared(r"^POST /build \| query outputs$", NOT_YET, "there is no BuildKit", "BuildKit"),
     Declared(r"^POST /build \| query version$", NOTE, "1 alone; 2 is BuildKit and refused"),
-    Declared(r"^POST /build \| query squash$", REFUSED, "only with experimental mode"),
     Declared(r"^POST /session( |$)", NOT_YET, "sessions belong to BuildKit", "BuildKit"),
     Declared(r"^\w+ /plugins(/|\?| |$)", NOT_YET, "there are no managed plugins", "managed plugins"),
     Declared(r"^\w+ /(swarm|nodes|services|tasks|secrets|configs)(/| |$)", NOT_YET, "there is no Swarm", "Swarm"),

@@ -1,12 +1,18 @@
 """Contexts and Dockerfiles that want out, or want everything: a clear error, nothing left behind."""
 
+import io
+import socket
 import tarfile
+import threading
 import time
 
 import pytest
 
+from harness import images
 from harness.build import build, context, walk
 from harness.engine import wait_until
+from harness.registry import FakeRegistry
+from harness.servers import Server
 
 BASE = "FROM busybox:e2e\n"
 
@@ -139,4 +145,138 @@ def test_stages_that_name_themselves(engine):
     for text in ("FROM itself AS itself\n", "FROM second AS first\nFROM first AS second\n", BASE.strip() + " AS a\nCOPY --from=a /x /y\n"):
         built = build(engine, {}, text, check=False)
         assert built.error
+    nothing_is_left(engine)
+
+
+def leave(engine, dockerfile, reached, **files):
+    """Begins a build, waits until `reached()`, and goes away."""
+    body = context({"Dockerfile": dockerfile, **files})
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(str(engine.socket))
+    sock.sendall(b"POST /v1.41/build?nocache=1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-tar\r\n"
+                 b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    reached(sock)
+    sock.close()
+
+
+def stalled(server, path):
+    """A file of which half comes; the event says that it was asked for, the list gets how it ended."""
+    asked, ended = threading.Event(), []
+
+    def action(handler):
+        handler.head(200, 2 << 20)
+        handler.send(b"x" * (1 << 20))
+        asked.set()
+        try:
+            # The other side says nothing more until it goes.
+            ended.append(handler.connection.recv(1))
+        except OSError:
+            ended.append(b"")
+
+    server.on("GET", f"^{path}$", action)
+    return asked, ended
+
+
+@pytest.mark.parametrize("kind", ["pull", "add", "git", "copy"])
+def test_a_client_that_leaves(engine, closing, kind):
+    """Whatever the build is waiting for, it ends with its client, and leaves nothing."""
+    if kind == "copy":
+        big = {f"d{n}/f{m}": "x" * 1000 for n in range(40) for m in range(50)}
+        leave(engine, BASE + "COPY . /x\n" * 8, lambda sock: time.sleep(0.3), **big)
+    elif kind == "git":
+        if engine.is_reference:
+            return  # It has no git as a source.
+        listener = engine.sandbox.socket("host")
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        connections = []
+        leave(engine, BASE + f"ADD git://127.0.0.1:{listener.getsockname()[1]}/r /x\n", lambda sock: connections.append(listener.accept()[0]))
+        connections[0].settimeout(30)
+        while connections[0].recv(1 << 16):
+            pass
+        listener.close()
+    else:
+        if kind == "add":
+            server = closing(Server(engine.sandbox))
+            asked, ended = stalled(server, "/slow")
+            text = BASE + f"ADD {server.url}/slow /x\n"
+        else:
+            server = closing(FakeRegistry(engine.sandbox))
+            image = images.big(3 << 20, seed=5, layers=1)
+            text = f"FROM {server.put(image, 'slow', 'v')}\n"
+            asked, ended = stalled(server, f"/v2/slow/blobs/{image.layers[0].digest}")
+        leave(engine, text, lambda sock: asked.wait(30))
+        # dockerd notices only when it writes to the client.
+        if not engine.is_reference:
+            wait_until(lambda: ended, what="the end of the download")
+    wait_until(lambda: engine.api.get("/containers/json", all=True).json == [], what="the end of the build")
+    nothing_is_left(engine)
+
+
+def test_giant_arguments(engine):
+    """More than the kernel hands to a program is a mistake, and no harm."""
+    for text in (f"ENV a={'x' * 200_000}\n", f"ARG a={'y' * 3_000_000}\n"):
+        failed = build(engine, {}, BASE + text + "RUN true\n", check=False, forcerm=True)
+        assert failed.error, failed.text[:1000]
+    assert build(engine, {}, BASE + "ARG a\nRUN echo ${#a} > /a\n", buildargs={"a": "z" * 30_000}).id
+    engine.api.get("/_ping", expect=200)
+    nothing_is_left(engine)
+
+
+def test_a_full_disk(own_engine):
+    """A file system of 300 MB as the engine's: a bomb in an archive, a command that writes without end."""
+    bomb = io.BytesIO()
+    with tarfile.open(fileobj=bomb, mode="w:gz", compresslevel=1) as tar:
+        info = tarfile.TarInfo("zeros")
+        info.size = 600 << 20
+        tar.addfile(info, Zeros(info.size))
+
+    def prepare(engine):
+        engine.data_root.mkdir()
+        engine.sandbox.run(["mount", "-t", "tmpfs", "-o", "size=300m", "none", str(engine.data_root)])
+
+    engine = own_engine(prepare=prepare)
+
+    def used():
+        out = engine.sandbox.run(["df", "--output=used", "-k", str(engine.data_root)]).stdout
+        return int(out.split()[-1])
+
+    before = used()
+    for text, files in [("ADD bomb.tar.gz /x\n", {"bomb.tar.gz": bomb.getvalue()}), ("RUN cat /dev/zero > /zeros\n", {})]:
+        failed = build(engine, files, BASE + text, check=False, forcerm=True)
+        assert "no space left" in failed.error.lower() or "returned a non-zero code" in failed.error or "disk" in failed.error, failed.error
+        wait_until(lambda: used() < before + 10_000, what="the space to be free again")
+        assert engine.api.get("/containers/json", all=True).json == []
+    if not engine.is_reference:
+        wait_until(lambda: not list((engine.sandbox.root / str(engine.data_root)[1:] / "build/tmp").iterdir()), what="nothing to be left")
+    build(engine, {"f": "x"}, BASE + "COPY f /f\nRUN echo y > /y\n")
+
+
+class Zeros:
+    """A file of nothing."""
+
+    def __init__(self, size):
+        self.left = size
+
+    def read(self, count=-1):
+        count = self.left if count < 0 else min(count, self.left)
+        self.left -= count
+        return bytes(count)
+
+
+def test_links_in_destinations(engine, secret):
+    """A layer of its own, a working directory and an archive do not follow links of the image out of it either."""
+    text = BASE + f"""RUN ln -s {secret.parent} /out && ln -s / /top && mkdir /d && ln -s ../../../../../../{str(secret.parent)[1:]} /d/up
+WORKDIR /out/made
+COPY f /d/up/by-copy
+ADD evil.tar /d/up/
+COPY f /top/top/top/at-top
+"""
+    names = sorted(path.name for path in secret.parent.iterdir())
+    built = build(engine, {"f": "x", "evil.tar": context({"sub/f": "y", "sub/up": link("../../.."), "secret": "z"})}, text, check=False)
+    assert secret.read_text() == "of the host" and sorted(path.name for path in secret.parent.iterdir()) == names
+    assert "of the host" not in built.text
+    if built.id:
+        found = walk(engine, built.id)
+        assert found["at-top"][4] == b"x" and f"{str(secret.parent)[1:]}/by-copy" in found
     nothing_is_left(engine)

@@ -312,3 +312,13 @@ def test_repeatable_layers(engine):
     assert found["made/dir/f"][5] == found["copied/f"][5] == 1600000000
     squashed = [build(engine, {"f": "x"}, text, squash=True, **query).id for _ in range(2)]
     assert squashed[0] == squashed[1]
+
+
+@NEWER
+def test_triggers_that_need_stages(engine):
+    build(engine, {}, BASE + "ONBUILD COPY --from=tools /made /made\nONBUILD RUN --mount=from=tools,target=/t cp /t/made /again\n", t="trigger:1")
+    text = "FROM busybox:e2e AS tools\nRUN echo made > /made\nFROM busybox:e2e AS never\nRUN exit 1\nFROM trigger:1\nLABEL a=b\n"
+    found = walk(engine, build(engine, {}, text).id)
+    assert found["made"][4] == found["again"][4] == b"made\n"
+    missing = build(engine, {}, "FROM trigger:1\n", check=False)
+    assert missing.error

@@ -20,7 +20,8 @@ pub(crate) fn parse_all(filters: &Filters) -> Result<Vec<Timestamp>> {
         let refused = || Error::invalid(format!("failed to parse value as time or duration: {text:?}"));
         point(text, now).ok_or_else(refused)
     };
-    filters.get("until").map(parse).collect()
+    // The build cache's filter had another name once.
+    filters.get("until").chain(filters.get("unused-for")).map(parse).collect()
 }
 
 fn point(text: &str, now: i128) -> Option<Timestamp> {

@@ -68,6 +68,40 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// The digest of several, joined by commas as Docker does it.
-pub(crate) fn combined(prefix: &str, digests: &[String]) -> String {
-    format!("{prefix}:{}", hex(&Sha256::digest(digests.join(","))))
+pub(crate) struct Combined {
+    hash: Sha256,
+    any: bool,
+}
+
+impl Combined {
+    pub(crate) fn new() -> Self {
+        Self { hash: Sha256::new(), any: false }
+    }
+
+    pub(crate) fn add(&mut self, digest: &str) {
+        if std::mem::replace(&mut self.any, true) {
+            self.hash.update(",");
+        }
+        self.hash.update(digest);
+    }
+
+    pub(crate) fn add_sorted(&mut self, digests: &mut [[u8; 32]]) {
+        digests.sort_unstable();
+        for digest in digests {
+            self.add(&hex(digest));
+        }
+    }
+
+    pub(crate) fn finish(self, prefix: &str) -> String {
+        format!("{prefix}:{}", hex(&self.hash.finalize()))
+    }
+}
+
+/// The same for those that are at hand.
+pub(crate) fn combined<'d>(prefix: &str, digests: impl Iterator<Item = &'d String>) -> String {
+    let mut all = Combined::new();
+    for digest in digests {
+        all.add(digest);
+    }
+    all.finish(prefix)
 }

@@ -1,14 +1,16 @@
 //! Which files of a source a `COPY` or `ADD` means, and where each of them goes.
 
-use crate::digest::{combined, hex};
+use crate::digest::{Combined, combined, hex};
 use crate::ignore::{Ignore, Verdict};
 use crate::pattern::Pattern;
-use crate::source::{Kind, Place, Source, join, resolve, resolve_match};
+use crate::source::{Entries, Kind, Place, Source, join, resolve, resolve_match};
 use gantry_model::{Error, Result};
 use std::io;
 
 /// Directories in directories.
 const MAX_DEPTH: usize = 1024;
+/// Digests that are held at once.
+const DIGESTS: usize = 100_000;
 /// Files that one pattern may mean.
 const MAX_MATCHES: usize = 1_000_000;
 
@@ -163,19 +165,49 @@ fn missing(source: &dyn Source, path: &str) -> Error {
 pub fn digest(source: &dyn Source, selected: &[Selected], exclude: &Ignore, parents: bool) -> io::Result<String> {
     let mut digests = Vec::new();
     for one in selected {
-        if !one.is_directory() {
-            digests.push(format!("file:{}", hex(&source.digest(&one.place.path, &one.place.node)?)));
-            continue;
+        digests.push(if one.is_directory() {
+            directory(source, one, exclude, parents, DIGESTS)?
+        } else {
+            format!("file:{}", hex(&source.digest(&one.place.path, &one.place.node)?))
+        });
+    }
+    Ok(if digests.len() == 1 { digests.remove(0) } else { combined("multi", digests.iter()) })
+}
+
+/// The digest of a directory: of the sorted digests of everything in it. Where the source says them without reading
+/// files, they are asked for several times rather than kept all at once.
+fn directory(source: &dyn Source, one: &Selected, exclude: &Ignore, parents: bool, most: usize) -> io::Result<String> {
+    let shown = one.shown(parents);
+    let mut inside: Vec<[u8; 32]> = Vec::new();
+    let again = source.below(&one.place.path)?.is_some();
+    let mut count = 0usize;
+    visit_all(source, &one.place, shown, exclude, &mut |_, place, digest| {
+        count += 1;
+        if !again || count <= most {
+            inside.push(digest.map_or_else(|| source.digest(&place.path, &place.node), |digest| Ok(*digest))?);
         }
-        let mut inside = Vec::new();
-        walk(source, &one.place, one.shown(parents), exclude, &mut |_, place| {
-            inside.push(hex(&source.digest(&place.path, &place.node)?));
+        Ok(())
+    })?;
+    let mut all = Combined::new();
+    if !again || count <= most {
+        all.add_sorted(&mut inside);
+        return Ok(all.finish("dir"));
+    }
+    // Digests are spread evenly, so that equal ranges have about as many.
+    let rounds = u32::try_from(count / most + 1).unwrap_or(u32::MAX).saturating_mul(2);
+    for round in 0..rounds {
+        let of = |digest: &[u8; 32]| {
+            let first = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+            (u64::from(first) * u64::from(rounds)) >> 32 == u64::from(round)
+        };
+        inside.clear();
+        visit_all(source, &one.place, shown, exclude, &mut |_, _, digest| {
+            inside.extend(digest.filter(|digest| of(digest)));
             Ok(())
         })?;
-        inside.sort_unstable();
-        digests.push(combined("dir", &inside));
+        all.add_sorted(&mut inside);
     }
-    Ok(if digests.len() == 1 { digests.remove(0) } else { combined("multi", &digests) })
+    Ok(all.finish("dir"))
 }
 
 /// Everything in a directory, each directory before what is in it: the path from there, and the place. What is left
@@ -187,13 +219,66 @@ pub fn walk(
     exclude: &Ignore,
     visit: &mut dyn FnMut(&[u8], &Place) -> io::Result<()>,
 ) -> io::Result<()> {
+    visit_all(source, top, shown, exclude, &mut |path, place, _| visit(path, place))
+}
+
+/// Gets a path, what is there and, where that is known, its digest.
+type Visit<'v> = dyn FnMut(&[u8], &Place, Option<&[u8; 32]>) -> io::Result<()> + 'v;
+
+fn visit_all(
+    source: &dyn Source,
+    top: &Place,
+    shown: &[u8],
+    exclude: &Ignore,
+    visit: &mut Visit<'_>,
+) -> io::Result<()> {
     let verdict = exclude.verdict(&String::from_utf8_lossy(shown));
     if verdict.ignored && !exclude.has_exceptions() {
         return Ok(());
     }
+    if let Some(entries) = source.below(&top.path)? {
+        return stream(entries, &top.path, shown, exclude, verdict, visit);
+    }
     let length = if shown.is_empty() { 0 } else { shown.len() + 1 };
-    let mut visit = |path: &[u8], place: &Place| visit(&path[length..], place);
+    let mut visit = |path: &[u8], place: &Place| visit(&path[length..], place, None);
     below(source, &top.path, shown, exclude, &verdict, 0, &mut visit)
+}
+
+/// The walk of a source that walks itself.
+fn stream(
+    entries: Entries<'_>,
+    top: &[u8],
+    shown: &[u8],
+    exclude: &Ignore,
+    verdict: Verdict,
+    visit: &mut Visit<'_>,
+) -> io::Result<()> {
+    let start = if top.is_empty() { 0 } else { top.len() + 1 };
+    // What was said of the directories on the way down, by the lengths of their paths.
+    let mut above = vec![(0, verdict)];
+    for entry in entries {
+        let (path, node, digest) = entry?;
+        let relative = path.get(start..).unwrap_or_default();
+        let parent = relative.iter().rposition(|&b| b == b'/').unwrap_or(0);
+        while above.len() > 1 && above.last().is_some_and(|(length, _)| *length > parent) {
+            above.pop();
+        }
+        let said = if exclude.is_empty() {
+            Verdict::default()
+        } else {
+            let (_, parent) = above.last().expect("the top is never taken off");
+            exclude.look(parent, &String::from_utf8_lossy(&join(shown, relative)))
+        };
+        let (length, directory, ignored) = (relative.len(), node.kind == Kind::Directory, said.ignored);
+        if !ignored {
+            let relative = relative.to_vec();
+            visit(&relative, &Place { path, node }, Some(&digest))?;
+        }
+        if directory && !exclude.is_empty() {
+            above.push((length, said));
+        }
+    }
+    Ok(())
 }
 
 fn below(
@@ -227,8 +312,9 @@ fn below(
 mod tests {
     use super::*;
     use crate::source::Node;
-    use crate::tree::{Entry, Tree};
+    use crate::tree::{Builder, Entry, Tree};
     use std::io::Read;
+    use std::sync::Arc;
 
     struct Files(Tree);
 
@@ -237,10 +323,10 @@ mod tests {
             if path.is_empty() {
                 return Ok(Some(Entry::directory().node));
             }
-            Ok(self.0.get(path).map(|entry| entry.node.clone()))
+            Ok(self.0.get(path)?.map(|entry| entry.node))
         }
         fn list(&self, path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-            Ok(self.0.list(path))
+            self.0.list(path)
         }
         fn open(&self, _: &[u8], _: &Node) -> io::Result<Box<dyn Read + '_>> {
             Ok(Box::new(io::empty()))
@@ -256,13 +342,13 @@ mod tests {
     }
 
     fn files(list: &[(&str, Kind)]) -> Files {
-        let mut tree = Tree::default();
+        let mut tree = Builder::new(Arc::new(tempfile::tempfile));
         for (path, kind) in list {
             let mut entry = Entry::directory();
             entry.node.kind = kind.clone();
-            tree.insert(path.as_bytes(), &entry).unwrap();
+            tree.add(path.as_bytes(), entry).unwrap();
         }
-        Files(tree)
+        Files(tree.finish().unwrap())
     }
 
     fn example() -> Files {
@@ -341,6 +427,66 @@ mod tests {
         assert_eq!(seen(&["*.txt", "b"]).len(), 4);
         assert!(seen(&["a"]).is_empty());
         assert_eq!(seen(&["a", "!a/b"]), ["b", "b/z"]);
+    }
+
+    /// The same, but it walks itself.
+    struct Streamed(Files);
+
+    impl Source for Streamed {
+        fn look(&self, path: &[u8]) -> io::Result<Option<Node>> {
+            self.0.look(path)
+        }
+        fn list(&self, _: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn open(&self, _: &[u8], _: &Node) -> io::Result<Box<dyn Read + '_>> {
+            Ok(Box::new(io::empty()))
+        }
+        fn digest(&self, _: &[u8], _: &Node) -> io::Result<[u8; 32]> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn describe(&self) -> String {
+            String::new()
+        }
+        fn below(&self, dir: &[u8]) -> io::Result<Option<Entries<'_>>> {
+            let all = self.0.0.below(dir)?.map(|entry| {
+                let (path, entry) = entry?;
+                let digest = self.0.digest(&path, &entry.node)?;
+                Ok((path, entry.node, digest))
+            });
+            Ok(Some(Box::new(all)))
+        }
+    }
+
+    #[test]
+    fn both_ways_to_walk_are_one() {
+        let streamed = Streamed(example());
+        for (dir, shown, exclude) in [
+            ("", "", &[][..]),
+            ("", "", &["a"]),
+            ("a", "", &["b"]),
+            ("a", "x/a", &["x/a/*.txt"]),
+            ("", "", &["a", "!a/b/z"]),
+            ("", "", &["**/z"]),
+            ("a", "a", &["a", "!a/b"]),
+        ] {
+            let exclude = Ignore::of(&exclude.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()).unwrap();
+            let seen = |source: &dyn Source| {
+                let mut seen = Vec::new();
+                let top = resolve(source, dir.as_bytes()).unwrap().unwrap();
+                let mut visit = |path: &[u8], place: &Place| {
+                    seen.push((String::from_utf8_lossy(path).into_owned(), place.path.clone()));
+                    Ok(())
+                };
+                walk(source, &top, shown.as_bytes(), &exclude, &mut visit).unwrap();
+                seen.sort();
+                seen
+            };
+            assert_eq!(seen(&example()), seen(&streamed), "{dir} {exclude:?}");
+            let one = select(&example(), if dir.is_empty() { "." } else { dir }, false).unwrap().remove(0);
+            let whole = directory(&example(), &one, &exclude, false, 1000).unwrap();
+            assert!((1..8).all(|most| directory(&streamed, &one, &exclude, false, most).unwrap() == whole));
+        }
     }
 
     #[test]

@@ -6,10 +6,10 @@ use crate::cache::Cache;
 use crate::console::{Console, Sink};
 use crate::dockerfile::{Command, Dockerfile, Expander, Instruction, shown};
 use crate::stage::{Done, StageRun};
-use futures_util::future::try_join_all;
+use futures_util::future::{BoxFuture, try_join_all};
 use gantry_model::{Error, Platform, Result, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 /// What a client asks for.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +49,8 @@ pub(crate) struct Build<'b, B> {
     pub(crate) created: Option<Timestamp>,
     /// Of each stage: the image that came of it.
     results: Vec<watch::Sender<Option<Base>>>,
+    /// Of each stage that the file itself does not need, what came of it.
+    late: Vec<OnceCell<Base>>,
     /// Of each stage, in what number its first step is shown.
     first_step: BTreeMap<usize, usize>,
     pub(crate) steps: usize,
@@ -80,7 +82,8 @@ pub async fn build<B: Backend>(
     steps += usize::from(!options.labels.is_empty());
     let created = created(&options.arguments)?;
     let results = file.stages.iter().map(|_| watch::channel(None).0).collect();
-    let build = Build { backend, cache, file, options, args, created, results, first_step, steps };
+    let late = file.stages.iter().map(|_| OnceCell::new()).collect();
+    let build = Build { backend, cache, file, options, args, created, results, late, first_step, steps };
     let order: Vec<usize> = needed.iter().copied().collect();
     let consoles = Console::for_stages(sink, &order);
     if let Some(console) = consoles.first() {
@@ -106,7 +109,7 @@ impl<B: Backend> Build<'_, B> {
 
     /// Builds one stage and tells those that wait for it.
     async fn stage(&self, index: usize, console: Console, target: usize) -> Result<Done, BuildError> {
-        let first = self.first_step.get(&index).copied().unwrap_or(1);
+        let first = self.first_step.get(&index).copied();
         let run = StageRun::new(self, index, console.clone(), first).run(index == target).await;
         let done = match run {
             Ok(done) => done,
@@ -115,14 +118,16 @@ impl<B: Backend> Build<'_, B> {
                 return Err(e);
             }
         };
+        console.over().await;
         self.results[index].send_replace(Some(done.result.clone()));
         Ok(done)
     }
 
-    /// Waits for what comes of a stage.
-    pub(crate) async fn stage_result(&self, index: usize) -> Result<Base> {
+    /// Waits for what comes of a stage. One that nothing but a trigger asks for is built now, by whoever is first.
+    async fn stage_result(&self, index: usize, console: &Console) -> Result<Base> {
         if !self.first_step.contains_key(&index) {
-            return Err(Error::invalid(format!("stage {index} is not part of this build")));
+            let late = || self.build_late(index, console.clone());
+            return self.late[index].get_or_try_init(late).await.cloned();
         }
         let mut result = self.results[index].subscribe();
         let ready = result.wait_for(Option::is_some).await;
@@ -130,10 +135,27 @@ impl<B: Backend> Build<'_, B> {
         base.ok_or_else(|| Error::internal("a stage has no result"))
     }
 
+    /// A future whose type is known, because stages ask for stages.
+    fn build_late(&self, index: usize, console: Console) -> BoxFuture<'_, Result<Base>> {
+        Box::pin(async move {
+            match StageRun::new(self, index, console, None).run(false).await {
+                Ok(done) => Ok(done.result),
+                Err(BuildError::Other(e)) => Err(e),
+                Err(BuildError::Command { message, .. }) => Err(Error::invalid(message)),
+            }
+        })
+    }
+
     /// What a `FROM` or `--from` names, for a stage.
-    pub(crate) async fn find(&self, before: usize, name: &str, platform: Option<&str>) -> Result<Base> {
+    pub(crate) async fn find(
+        &self,
+        before: usize,
+        name: &str,
+        platform: Option<&str>,
+        console: &Console,
+    ) -> Result<Base> {
         match self.file.stage_before(before, name) {
-            Some(stage) => self.stage_result(stage).await,
+            Some(stage) => self.stage_result(stage, console).await,
             None if name.eq_ignore_ascii_case("scratch") => Ok(Base::default()),
             None => self.backend.base(name, platform).await,
         }

@@ -48,6 +48,9 @@ pub enum Kind {
     Fifo,
 }
 
+/// What [`Source::below`] gives.
+pub type Entries<'s> = Box<dyn Iterator<Item = io::Result<(Vec<u8>, Node, [u8; 32])>> + 's>;
+
 /// Files to copy from. Paths are relative to the top, without `.` and `..`; empty is the top.
 pub trait Source: Send + Sync {
     /// What has a path whose parents are all directories. Links are not followed.
@@ -61,6 +64,12 @@ pub trait Source: Send + Sync {
 
     /// A digest of metadata, without times, and data.
     fn digest(&self, path: &[u8], node: &Node) -> io::Result<[u8; 32]>;
+
+    /// Everything in a directory in the order of a walk, each directory before what is in it, by its path, with its
+    /// digest; `None` where somebody has to walk.
+    fn below(&self, _: &[u8]) -> io::Result<Option<Entries<'_>>> {
+        Ok(None)
+    }
 
     /// How messages call it.
     fn describe(&self) -> String;

@@ -15,7 +15,8 @@ pub(crate) struct StageRun<'b, B> {
     pub(crate) build: &'b Build<'b, B>,
     pub(crate) index: usize,
     pub(crate) console: Console,
-    step: usize,
+    /// The number of the next step. A stage that only a trigger asks for has none.
+    step: Option<usize>,
     /// The image that the stage began with.
     from: Option<String>,
     /// The image so far.
@@ -40,7 +41,7 @@ pub(crate) struct Done {
 }
 
 impl<'b, B: Backend> StageRun<'b, B> {
-    pub(crate) fn new(build: &'b Build<'b, B>, index: usize, console: Console, step: usize) -> Self {
+    pub(crate) fn new(build: &'b Build<'b, B>, index: usize, console: Console, step: Option<usize>) -> Self {
         Self {
             build,
             index,
@@ -73,7 +74,6 @@ impl<'b, B: Backend> StageRun<'b, B> {
             self.announce(&labels.text).await;
             self.dispatch(&labels).await?;
         }
-        self.console.over().await;
         let arguments = self.args.declared();
         let result = Base { id: self.image, config: self.config, author: self.author, arguments };
         Ok(Done { result, from: self.from, declared: self.declared })
@@ -89,7 +89,7 @@ impl<'b, B: Backend> StageRun<'b, B> {
             Error::new(e.kind(), format!("{}{text}", e.message()))
         };
         let (name, platform) = build.from(self.index).map_err(located)?;
-        let base = build.find(self.index, &name, platform.as_deref()).await.map_err(located)?;
+        let base = build.find(self.index, &name, platform.as_deref(), &self.console).await.map_err(located)?;
         self.from.clone_from(&base.id);
         (self.image, self.config, self.author) = (base.id, base.config, base.author);
         self.args.inherit(base.arguments);
@@ -108,9 +108,14 @@ impl<'b, B: Backend> StageRun<'b, B> {
 
     async fn announce(&mut self, text: &str) {
         let first = text.lines().next().unwrap_or_default();
-        self.console.say(format!("Step {}/{} : {first}", self.step, self.build.steps)).await;
+        match &mut self.step {
+            Some(step) => {
+                self.console.say(format!("Step {step}/{} : {first}", self.build.steps)).await;
+                *step += 1;
+            }
+            None => self.console.say(format!("# {first}")).await,
+        }
         self.console.say("\n").await;
-        self.step += 1;
     }
 
     async fn say_image(&self) {

@@ -184,6 +184,20 @@ async fn triggers_of_a_base_run_first_and_once() {
 }
 
 #[tokio::test]
+async fn triggers_may_ask_for_stages_that_nothing_else_needs() {
+    let on_build =
+        vec!["RUN --mount=from=tools,target=/t x".to_owned(), "RUN --mount=from=tools,target=/u y".to_owned()];
+    let bench = Bench::new(Engine { on_build, ..Engine::default() });
+    let file = "FROM scratch AS below\nARG a=1\nFROM below AS tools\nENV t=$a\nFROM scratch AS never\nENV n=1\nFROM base\nRUN last\n";
+    bench.build(file, &Options::default()).await.unwrap();
+    let done = bench.done();
+    assert_eq!(done.iter().filter(|step| step.contains("ENV t=1")).count(), 1, "{done:?}");
+    assert!(!done.iter().any(|step| step.contains("n=1")));
+    let said = bench.said();
+    assert!(said.contains("Step 1/2 : FROM base") && said.contains("# ENV t=$a"), "{said}");
+}
+
+#[tokio::test]
 async fn labels_of_the_client_come_last() {
     let bench = Bench::new(Engine::default());
     let options = Options { labels: [("k".to_owned(), "a \"b\" $c".to_owned())].into(), ..Options::default() };

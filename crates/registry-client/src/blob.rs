@@ -22,6 +22,8 @@ pub struct BlobBody {
     pub total: Option<u64>,
     /// Whether the registry understands ranges.
     pub ranged: bool,
+    /// When it was changed last, in seconds since the epoch, if the server says.
+    pub modified: Option<i64>,
     body: Body,
     url: Url,
     /// What has still to come, if that is known.
@@ -75,7 +77,8 @@ impl BlobBody {
             status if status.is_success() => return Err(wrong(format!("received unexpected HTTP status: {status}"))),
             _ => return Err(refuse(answer, None).await),
         };
-        Ok(Self { start, total, ranged, body: answer.body, url: answer.url, missing })
+        let modified = answer.header(header::LAST_MODIFIED).and_then(headers::date);
+        Ok(Self { start, total, ranged, modified, body: answer.body, url: answer.url, missing })
     }
 }
 

@@ -118,11 +118,15 @@ pub(crate) fn parse_retry_after(text: &str, now: Duration) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<u32>() {
         return Some(Duration::from_secs(seconds.into()));
     }
+    let date = Duration::from_secs(u64::try_from(date(text)?).ok()?);
+    Some(date.saturating_sub(now))
+}
+
+/// A date of HTTP, in seconds since the epoch.
+pub(crate) fn date(text: &str) -> Option<i64> {
     let format =
         format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
-    let date = PrimitiveDateTime::parse(text, &format).ok()?.assume_utc();
-    let date = Duration::from_secs(u64::try_from(date.unix_timestamp()).ok()?);
-    Some(date.saturating_sub(now))
+    Some(PrimitiveDateTime::parse(text.trim(), &format).ok()?.assume_utc().unix_timestamp())
 }
 
 /// What is left of a header.

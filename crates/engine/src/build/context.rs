@@ -38,7 +38,7 @@ impl BuildContext {
         };
         if let Some(rules) = rules {
             let rules = Ignore::parse(&String::from_utf8_lossy(&rules)).map_err(|e| Error::invalid(e.to_string()))?;
-            spool.tree.ignore(&rules);
+            spool = spool.without(&rules)?;
         }
         let file = Dockerfile::parse(&name, &text)?;
         Ok((file, Arc::new(spool)))

@@ -12,7 +12,8 @@ use gantry_image_builder::cache::Record;
 use gantry_image_store::pack::{Step, Walk};
 use gantry_image_store::{Deleted, Image, ImageId, InUse, RemoveOptions};
 use gantry_model::error::Context;
-use gantry_model::{Id, Result, Timestamp};
+use gantry_model::{Error, Id, Result, Timestamp};
+use regex_lite::Regex;
 use rustix::fs::{CWD, FileType, Mode, OFlags, openat};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -48,9 +49,11 @@ enum What {
     Mount,
 }
 
-/// `docker system prune` sends its filters here, too; no record has a label.
-const KNOWN: [&str; 10] =
-    ["until", "id", "parent", "type", "description", "inuse", "shared", "private", "label", "label!"];
+/// Filters by what a record says, each of one value. An id's is a regular expression, as in Docker.
+const FIELDS: [&str; 7] = ["id", "parent", "type", "description", "inuse", "shared", "private"];
+/// Filters that are known beside them. `unused-for` is what `until` was called once. `docker system prune` sends its
+/// filters here, too; no record has a label.
+const OTHERS: [&str; 4] = ["until", "unused-for", "label", "label!"];
 
 impl Engine {
     /// The records of the build cache. Blocks.
@@ -60,7 +63,10 @@ impl Engine {
 
     /// Removes records of the build cache.
     pub async fn build_prune(&self, prune: BuildPrune) -> Result<BuildPruneResponse> {
-        prune.filters.accept_only(&KNOWN)?;
+        prune.filters.accept_only(&[&FIELDS[..], &OTHERS[..]].concat())?;
+        if FIELDS.iter().any(|field| prune.filters.get(field).count() > 1) {
+            return Err(Error::invalid("filters expect only one value"));
+        }
         let before = until::parse(&prune.filters)?;
         let engine = self.arc();
         blocking(move || engine.prune_cache(&prune, before)).await
@@ -70,12 +76,13 @@ impl Engine {
         let entries = self.cache_entries()?;
         let total: u64 = entries.iter().map(|entry| size(&entry.shown)).sum();
         let goal = self.goal(prune, total)?;
+        let ids = ids(&prune.filters)?;
         let wanted = |entry: &Entry| {
             let shown = &entry.shown;
             !shown.in_use
                 && (prune.all || !shown.shared)
                 && before.is_none_or(|before| entry.used <= before)
-                && matches(&prune.filters, shown)
+                && matches(&prune.filters, ids.as_ref(), shown)
         };
         let mut response = BuildPruneResponse::default();
         let mut chosen = Vec::new();
@@ -284,13 +291,19 @@ fn tree_size(path: &Path) -> io::Result<u64> {
     Ok(size)
 }
 
-fn matches(filters: &Filters, shown: &BuildCache) -> bool {
+/// The regular expression of the `id` filter.
+fn ids(filters: &Filters) -> Result<Option<Regex>> {
+    let wrong = |e| Error::invalid(format!("invalid filter for ids: {e}"));
+    filters.get("id").next().map(|text| Regex::new(text).map_err(wrong)).transpose()
+}
+
+fn matches(filters: &Filters, ids: Option<&Regex>, shown: &BuildCache) -> bool {
     let any = |key: &str, fits: &dyn Fn(&str) -> bool| !filters.has(key) || filters.get(key).any(fits);
     let switch = |key: &str, is: bool| any(key, &|value| is != matches!(value, "0" | "false"));
-    any("id", &|id| shown.id.starts_with(id))
-        && any("parent", &|id| shown.parents.iter().flatten().any(|parent| parent.starts_with(id)))
+    ids.is_none_or(|ids| ids.is_match(&shown.id))
+        && any("parent", &|id| shown.parents.iter().flatten().any(|parent| parent == id))
         && any("type", &|kind| shown.r#type == kind)
-        && any("description", &|text| shown.description.contains(text))
+        && any("description", &|text| shown.description == text)
         && !filters.has("label")
         && switch("inuse", shown.in_use)
         && switch("shared", shown.shared)

@@ -27,18 +27,19 @@ impl Engine {
             return Err(Error::invalid(format!("remote must be a URL of http, https or git, not {url}")));
         }
         let dir = self.build_dir()?.join("tmp");
-        let spool = self.fetch_with(url, move |reader| Spool::read_any(reader, &dir)).await?;
+        let spool = self.fetch_with(url, move |reader, _| Spool::read_any(reader, &dir)).await?;
         Ok(BuildContext { spool })
     }
 
-    /// Fetches what is at a URL, for somebody who reads blockingly.
+    /// Fetches what is at a URL, for somebody who reads blockingly and is told when it was changed last.
     async fn fetch_with<T: Send + 'static>(
         &self,
         url: &str,
-        work: impl FnOnce(&mut Fetched) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Fetched, Option<i64>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let body = self.registry.file(url).await.map_err(|e| failed(url, e))?;
-        read_with(body, "build", move |mut reader| work(&mut reader)).await
+        let modified = body.modified;
+        read_with(body, "build", move |mut reader| work(&mut reader, modified)).await
     }
 }
 
@@ -52,8 +53,8 @@ impl Builder {
         let name = url_name(url);
         let source = url.to_owned();
         self.engine
-            .fetch_with(url, move |reader| {
-                let file = RemoteFile::receive(reader, &dir, &name)?;
+            .fetch_with(url, move |reader, modified| {
+                let file = RemoteFile { modified, ..RemoteFile::receive(reader, &dir, &name)? };
                 if let Some(wanted) = wanted
                     && wanted != file.digest
                 {
@@ -84,6 +85,8 @@ pub(super) struct RemoteFile {
     size: u64,
     digest: Digest,
     hash: [u8; 32],
+    /// In seconds since the epoch.
+    modified: Option<i64>,
 }
 
 impl RemoteFile {
@@ -102,7 +105,7 @@ impl RemoteFile {
             size += length as u64;
         }
         let hash: [u8; 32] = hash.finalize().into();
-        Ok(Self { name: name.to_owned(), data, size, digest: Digest::sha256(hash), hash })
+        Ok(Self { name: name.to_owned(), data, size, digest: Digest::sha256(hash), hash, modified: None })
     }
 }
 
@@ -113,7 +116,7 @@ impl Source for RemoteFile {
         }
         Ok((path == self.name.as_bytes()).then(|| {
             let mut node = file_node(self.size, 0o600, 0);
-            node.mtime = gantry_image_builder::source::NO_TIME;
+            node.mtime = self.modified.map_or(gantry_image_builder::source::NO_TIME, |modified| (modified, 0));
             node
         }))
     }

@@ -1,9 +1,9 @@
-//! A context's archive becomes an index in memory and one file with all data, read once and never unpacked.
+//! A context's archive becomes an index and one file with all data, read once and never unpacked.
 
 use super::files::file_node;
 use gantry_image_builder::digest::FileDigest;
 use gantry_image_builder::tree::Entry as TreeEntry;
-use gantry_image_builder::{Kind, Node, Place, Source, Tree, source};
+use gantry_image_builder::{Ignore, Kind, Node, Place, Source, Tree, source, tree};
 use gantry_image_store::Compression;
 use gantry_image_store::tar::{Archive, Entry, Kind as TarKind};
 use gantry_model::error::Context;
@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Bytes of a block.
 const BLOCK: usize = 512;
@@ -21,7 +22,7 @@ const MAX_TRAILER: u64 = 64 << 20;
 /// A context's files: an index, and one file with the data of all of them.
 #[derive(Debug)]
 pub(super) struct Spool {
-    pub(super) tree: Tree,
+    tree: Tree,
     data: File,
     /// What all of it is known by, where that is not what is in its files.
     pub(super) version: Option<String>,
@@ -53,18 +54,19 @@ impl Spool {
 
     /// A context of one file.
     pub(super) fn of_file(name: &str, content: &[u8], dir: &Path) -> Result<Self> {
-        let mut spool = Self { tree: Tree::default(), data: unnamed(dir)?, version: None };
-        spool.data.write_all(content).context("keeping the build context")?;
+        let mut data = unnamed(dir)?;
+        data.write_all(content).context("keeping the build context")?;
         let node = file_node(content.len() as u64, 0o600, 0);
         let mut digest = FileDigest::new(name.as_bytes(), &node, b"", b"");
         digest.update(content);
-        spool.tree.insert(&Tree::clean(name.as_bytes())?, &TreeEntry { node, digest: digest.finish() })?;
-        Ok(spool)
+        let mut tree = index(dir);
+        tree.add(&Tree::clean(name.as_bytes())?, TreeEntry { node, digest: digest.finish() })?;
+        Ok(Self { tree: tree.finish()?, data, version: None })
     }
 
     fn archive(stream: &mut dyn BufRead, dir: &Path) -> Result<Self> {
         let mut writer = Writer { out: BufWriter::with_capacity(256 << 10, unnamed(dir)?), at: 0 };
-        let mut tree = Tree::default();
+        let mut tree = index(dir);
         let mut archive = Archive::new(&mut *stream);
         while let Some(entry) = archive.next_entry().map_err(|e| bad_archive(&e))? {
             add(&mut tree, &mut archive, &entry, &mut writer)?;
@@ -73,7 +75,12 @@ impl Spool {
         io::copy(&mut archive.into_inner().take(MAX_TRAILER), &mut io::sink()).map_err(unreadable)?;
         let data =
             writer.out.into_inner().map_err(io::IntoInnerError::into_error).context("keeping the build context")?;
-        Ok(Self { tree, data, version: None })
+        Ok(Self { tree: tree.finish()?, data, version: None })
+    }
+
+    /// The same without what the rules leave out.
+    pub(super) fn without(self, rules: &Ignore) -> Result<Self> {
+        Ok(Self { tree: self.tree.without(rules).context("the index of the build context")?, ..self })
     }
 
     /// What a small file has in it; `None` if it is not there.
@@ -95,11 +102,11 @@ impl Source for Spool {
         if path.is_empty() {
             return Ok(Some(TreeEntry::directory().node));
         }
-        Ok(self.tree.get(path).map(|entry| entry.node))
+        Ok(self.tree.get(path)?.map(|entry| entry.node))
     }
 
     fn list(&self, path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-        Ok(self.tree.list(path))
+        self.tree.list(path)
     }
 
     fn open(&self, _: &[u8], node: &Node) -> io::Result<Box<dyn Read + '_>> {
@@ -108,7 +115,12 @@ impl Source for Spool {
     }
 
     fn digest(&self, path: &[u8], _: &Node) -> io::Result<[u8; 32]> {
-        Ok(self.tree.get(path).map(|entry| entry.digest).unwrap_or_default())
+        Ok(self.tree.get(path)?.map(|entry| entry.digest).unwrap_or_default())
+    }
+
+    fn below(&self, dir: &[u8]) -> io::Result<Option<source::Entries<'_>>> {
+        let entries = self.tree.below(dir)?.map(|found| found.map(|(path, entry)| (path, entry.node, entry.digest)));
+        Ok(Some(Box::new(entries)))
     }
 
     fn describe(&self) -> String {
@@ -146,7 +158,18 @@ struct Writer {
     at: u64,
 }
 
-fn add<R: BufRead>(tree: &mut Tree, archive: &mut Archive<R>, entry: &Entry, writer: &mut Writer) -> Result<()> {
+/// An index whose files lie in a directory.
+fn index(dir: &Path) -> tree::Builder {
+    let dir = dir.to_owned();
+    tree::Builder::new(Arc::new(move || unnamed(&dir).map_err(io::Error::other)))
+}
+
+fn add<R: BufRead>(
+    tree: &mut tree::Builder,
+    archive: &mut Archive<R>,
+    entry: &Entry,
+    writer: &mut Writer,
+) -> Result<()> {
     let path = Tree::clean(&entry.path)?;
     if path.is_empty() {
         return Ok(());
@@ -161,8 +184,7 @@ fn add<R: BufRead>(tree: &mut Tree, archive: &mut Archive<R>, entry: &Entry, wri
         TarKind::Fifo => Kind::Fifo,
         TarKind::HardLink => {
             let target = Tree::clean(&entry.link)?;
-            let first = tree.link(&target)?;
-            return Ok(tree.insert(&path, &first)?);
+            return Ok(tree.add_link(&path, &target)?);
         }
     };
     let node = Node {
@@ -179,7 +201,7 @@ fn add<R: BufRead>(tree: &mut Tree, archive: &mut Archive<R>, entry: &Entry, wri
     if matches!(node.kind, Kind::File(_)) {
         keep(archive, entry, writer, size, &mut digest)?;
     }
-    tree.insert(&path, &TreeEntry { node, digest: digest.finish() })?;
+    tree.add(&path, TreeEntry { node, digest: digest.finish() })?;
     Ok(())
 }
 

@@ -102,7 +102,7 @@ async fn find<B: Backend>(stage: &StageRun<'_, B>, mount: &Mount) -> Result<(Str
 
 async fn files<B: Backend>(stage: &StageRun<'_, B>, from: Option<&str>) -> Result<(String, FilesOf)> {
     let Some(from) = from else { return Ok(("context".to_owned(), FilesOf::Context)) };
-    let base = stage.build.find(stage.index, from, stage.build.options.platform.as_deref()).await?;
+    let base = stage.build.find(stage.index, from, stage.build.options.platform.as_deref(), &stage.console).await?;
     Ok((base.id.clone().unwrap_or_else(|| "scratch".to_owned()), FilesOf::Image(base.id)))
 }
 

@@ -38,7 +38,9 @@ pub(crate) async fn transfer<B: Backend>(
     let chmod = meant.chmod.as_deref().map(Chmod::parse).transpose().map_err(Error::invalid)?;
     let exclude = Ignore::of(&meant.exclude).map_err(|e| Error::invalid(e.to_string()))?;
     let from = match &transfer.from {
-        Some(from) => Some(stage.build.find(stage.index, from, stage.build.options.platform.as_deref()).await?),
+        Some(from) => {
+            Some(stage.build.find(stage.index, from, stage.build.options.platform.as_deref(), &stage.console).await?)
+        }
         None => None,
     };
     let keys = Keys { parent: stage.image.clone(), link: transfer.link && !meant.names_an_owner() };
@@ -126,7 +128,7 @@ impl Meant {
     }
 
     fn history(&self, shell: &str, digests: &[String]) -> String {
-        let shown = if let [one] = digests { one.clone() } else { crate::digest::combined("multi", digests) };
+        let shown = if let [one] = digests { one.clone() } else { crate::digest::combined("multi", digests.iter()) };
         let chown = self.chown.as_ref().map(|owner| format!("--chown={owner} ")).unwrap_or_default();
         let chmod = self.chmod.as_ref().map(|mode| format!("--chmod={mode} ")).unwrap_or_default();
         format!("{shell} #(nop) {} {chown}{chmod}{shown} in {} ", self.name, self.shown)

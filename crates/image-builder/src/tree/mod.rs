@@ -1,18 +1,25 @@
-//! A context's files: an index in memory of what lies elsewhere, one entry a file, made while the context arrives.
+//! A context's files: an index of what lies elsewhere, one entry a file, made while the context arrives.
+//!
+//! However many files there are, the index takes a bounded part of memory. Entries are collected up to a bound, written
+//! down sorted, and merged when the last has come; a small context's never leave memory. Paths are sorted with the slash
+//! before every other byte, so that a directory is followed by everything in it.
 
-mod packed;
+mod blocks;
+mod build;
+mod record;
+
+pub use blocks::Spill;
+pub use build::Builder;
 
 use crate::ignore::{Ignore, Verdict};
-use crate::source::{Kind, NO_TIME, Node, join};
-use packed::{At, Packed};
-use std::collections::BTreeMap;
+use crate::source::{Kind, NO_TIME, Node};
+use blocks::{Blocks, Cursor, Sizes, Writer};
+use record::Record;
 use std::io;
+use std::sync::Arc;
 
-/// Entries that a context may have, and bytes of their names and of what is known of them. What is beyond takes more
-/// memory than an engine has for somebody else's mistake.
-const MAX_ENTRIES: usize = 2_000_000;
-const MAX_NAMES: usize = 256 << 20;
-const MAX_PACKED: usize = 256 << 20;
+/// Bytes of a path: no system has longer ones.
+const MAX_PATH: usize = 4096;
 
 /// An entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,18 +31,20 @@ pub struct Entry {
 }
 
 /// The files of a context.
-#[derive(Debug, Default)]
 pub struct Tree {
-    /// By path. A separator of one byte sorts a directory's entries right behind it.
-    entries: BTreeMap<Box<[u8]>, At>,
-    packed: Packed,
-    names: usize,
-    /// Files with several names.
-    inodes: u64,
+    blocks: Blocks,
+    spill: Spill,
+    sizes: Sizes,
+}
+
+impl std::fmt::Debug for Tree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tree").field("blocks", &self.blocks).finish_non_exhaustive()
+    }
 }
 
 /// Why an entry cannot be added.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum TreeError {
     /// It has too many entries.
     #[error("the build context has too many files")]
@@ -43,18 +52,37 @@ pub enum TreeError {
     /// The path leads out.
     #[error("the build context has a path that leads out of it: {0:?}")]
     Escapes(String),
+    /// The path is longer than any system's.
+    #[error("the build context has a path of {0} bytes")]
+    Long(usize),
     /// The path leads through something that is no directory.
     #[error("the build context has an entry below something that is no directory: {0:?}")]
     Parent(String),
     /// A second name of something that is not there.
     #[error("the build context has a link to a file that is not before it: {0:?}")]
     Link(String),
+    /// The index cannot be written or read.
+    #[error("the index of the build context: {0}")]
+    Index(#[from] io::Error),
+}
+
+/// A path as it is sorted.
+fn key(path: &[u8]) -> Vec<u8> {
+    path.iter().map(|&b| if b == b'/' { 0 } else { b }).collect()
+}
+
+/// The other way.
+fn path(key: &[u8]) -> Vec<u8> {
+    key.iter().map(|&b| if b == 0 { b'/' } else { b }).collect()
 }
 
 impl Tree {
     /// A path as it is kept: without slashes at the ends, `.` and `..`.
     pub fn clean(path: &[u8]) -> Result<Vec<u8>, TreeError> {
         let escapes = || TreeError::Escapes(String::from_utf8_lossy(path).into_owned());
+        if path.len() > MAX_PATH {
+            return Err(TreeError::Long(path.len()));
+        }
         let mut parts: Vec<&[u8]> = Vec::new();
         for part in path.split(|&b| b == b'/') {
             match part {
@@ -69,134 +97,111 @@ impl Tree {
         Ok(parts.join(&b'/'))
     }
 
-    /// Adds an entry in place of what had its path.
-    pub fn insert(&mut self, path: &[u8], entry: &Entry) -> Result<(), TreeError> {
-        self.make_parents(path)?;
-        if self.is_directory(path) == Some(true) && entry.node.kind != Kind::Directory {
-            self.remove_below(path);
-        }
-        self.put(path, entry)
-    }
-
     /// What has a path.
-    pub fn get(&self, path: &[u8]) -> Option<Entry> {
-        self.entries.get(path).map(|at| self.packed.get(*at))
+    pub fn get(&self, path: &[u8]) -> io::Result<Option<Entry>> {
+        let found = self.blocks.find(&key(path))?;
+        found.map(|bytes| Ok(Record::decode(&bytes)?.entry)).transpose()
     }
 
-    /// Whether what has a path is a directory.
-    fn is_directory(&self, path: &[u8]) -> Option<bool> {
-        self.entries.get(path).map(|at| self.packed.is_directory(*at))
-    }
-
-    /// What a second name of the file at a path is: the same file.
-    pub fn link(&mut self, path: &[u8]) -> Result<Entry, TreeError> {
-        let missing = || TreeError::Link(String::from_utf8_lossy(path).into_owned());
-        let at = self.entries.get_mut(path).ok_or_else(missing)?;
-        let mut first = self.packed.get(*at);
-        if !matches!(first.node.kind, Kind::File(_)) {
-            return Err(missing());
-        }
-        if first.node.inode == 0 {
-            self.inodes += 1;
-            first.node.inode = self.inodes;
-            *at = self.packed.add(&first);
-        }
-        Ok(first)
-    }
-
-    /// How many entries there are.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// The names in a directory.
-    pub fn list(&self, path: &[u8]) -> Vec<Vec<u8>> {
-        let prefix = if path.is_empty() { Vec::new() } else { [path, b"/"].concat() };
+    /// The names in a directory, sorted.
+    pub fn list(&self, dir: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        let prefix = prefix(dir);
         let mut names = Vec::new();
-        let mut from = prefix.clone();
-        // From child to child; what lies below one is jumped over.
-        while let Some((found, _)) = self.entries.range(from.into_boxed_slice()..).next() {
-            let Some(rest) = found.strip_prefix(&prefix[..]) else { break };
-            let name = rest.split(|&b| b == b'/').next().unwrap_or_default().to_vec();
-            if name.len() == rest.len() {
-                names.push(name.clone());
-                // Entries below it begin with `name/`; names that go on after `name` may come first.
-                from = [&prefix[..], &name, b"\0"].concat();
-            } else {
-                // The first below a child, which itself came earlier; `0` follows the slash.
-                from = [&prefix[..], &name, b"0"].concat();
+        let mut cursor = self.blocks.seek(&prefix)?;
+        while cursor.next()? {
+            let Some(rest) = cursor.key().strip_prefix(&prefix[..]) else { break };
+            if let Some(end) = rest.iter().position(|&b| b == 0) {
+                // What lies below a child, which itself came before, is jumped over.
+                let behind = [&prefix[..], &rest[..end], b"\x01"].concat();
+                cursor = self.blocks.seek(&behind)?;
+                continue;
             }
+            names.push(rest.to_vec());
         }
         names.sort_unstable();
-        names
+        Ok(names)
     }
 
-    /// Removes what the rules leave out.
-    pub fn ignore(&mut self, rules: &Ignore) {
-        if !rules.is_empty() {
-            self.ignore_below(rules, &rules.top(), b"");
+    /// Everything in a directory, each directory before what is in it.
+    pub fn below(&self, dir: &[u8]) -> io::Result<Below<'_>> {
+        let prefix = prefix(dir);
+        Ok(Below { cursor: self.blocks.seek(&prefix)?, prefix })
+    }
+
+    /// The same without what the rules leave out. Directories stay in which something stays.
+    pub fn without(self, rules: &Ignore) -> io::Result<Self> {
+        if rules.is_empty() {
+            return Ok(self);
         }
-    }
-
-    /// Whether something is left in the directory.
-    fn ignore_below(&mut self, rules: &Ignore, verdict: &Verdict, dir: &[u8]) -> bool {
-        let mut left = false;
-        for name in self.list(dir) {
-            let path = join(dir, &name);
-            let said = rules.look(verdict, &String::from_utf8_lossy(&path));
-            let inside = self.is_directory(&path) == Some(true)
-                && (!said.ignored || rules.has_exceptions())
-                && self.ignore_below(rules, &said, &path);
-            if said.ignored && !inside {
-                self.remove_below(&path);
-                self.remove(&path);
-            } else {
-                left = true;
+        let mut writer = Writer::new(self.sizes, Arc::clone(&self.spill));
+        let mut cursor = self.blocks.seek(b"")?;
+        let mut above: Vec<Above> = Vec::new();
+        while cursor.next()? {
+            let key = cursor.key();
+            while above.last().is_some_and(|dir| !is_below(key, &dir.key)) {
+                above.pop();
+            }
+            let parent = above.last().map_or_else(|| rules.top(), |dir| dir.verdict.clone());
+            let verdict = rules.look(&parent, &String::from_utf8_lossy(&path(key)));
+            let directory = Record::decode(cursor.value())?.entry.node.kind == Kind::Directory;
+            if verdict.ignored {
+                if directory && !rules.has_exceptions() {
+                    let behind = [key, b"\x01"].concat();
+                    cursor = self.blocks.seek(&behind)?;
+                } else if directory {
+                    above.push(Above { key: key.to_vec(), verdict, waits: Some(cursor.value().to_vec()) });
+                }
+                continue;
+            }
+            for dir in &mut above {
+                if let Some(value) = dir.waits.take() {
+                    writer.push(&dir.key, &value)?;
+                }
+            }
+            writer.push(key, cursor.value())?;
+            if directory {
+                above.push(Above { key: key.to_vec(), verdict, waits: None });
             }
         }
-        left
+        drop(cursor);
+        Ok(Self { blocks: writer.finish()?, ..self })
     }
+}
 
-    fn make_parents(&mut self, path: &[u8]) -> Result<(), TreeError> {
-        for (at, _) in path.iter().enumerate().filter(|(_, b)| **b == b'/') {
-            match self.is_directory(&path[..at]) {
-                Some(true) => {}
-                Some(false) => return Err(TreeError::Parent(String::from_utf8_lossy(path).into_owned())),
-                None => self.put(&path[..at], &Entry::directory())?,
+/// A directory on the way down.
+struct Above {
+    key: Vec<u8>,
+    verdict: Verdict,
+    /// It is left out unless something in it is not.
+    waits: Option<Vec<u8>>,
+}
+
+/// What the keys in a directory begin with.
+fn prefix(dir: &[u8]) -> Vec<u8> {
+    if dir.is_empty() { Vec::new() } else { [&key(dir)[..], b"\0"].concat() }
+}
+
+fn is_below(key: &[u8], dir: &[u8]) -> bool {
+    key.strip_prefix(dir).is_some_and(|rest| rest.first() == Some(&0))
+}
+
+/// The entries in a directory.
+pub struct Below<'t> {
+    cursor: Cursor<'t>,
+    prefix: Vec<u8>,
+}
+
+impl Iterator for Below<'_> {
+    type Item = io::Result<(Vec<u8>, Entry)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut step = || {
+            if !self.cursor.next()? || !self.cursor.key().starts_with(&self.prefix) {
+                return Ok(None);
             }
-        }
-        Ok(())
-    }
-
-    fn put(&mut self, path: &[u8], entry: &Entry) -> Result<(), TreeError> {
-        self.names += path.len();
-        let full = self.entries.len() >= MAX_ENTRIES || self.names > MAX_NAMES || self.packed.bytes() > MAX_PACKED;
-        if full {
-            return Err(TreeError::Full);
-        }
-        let at = self.packed.add(entry);
-        self.entries.insert(path.into(), at);
-        Ok(())
-    }
-
-    fn remove(&mut self, path: &[u8]) {
-        if self.entries.remove(path).is_some() {
-            self.names = self.names.saturating_sub(path.len());
-        }
-    }
-
-    fn remove_below(&mut self, path: &[u8]) {
-        let (from, to) = ([path, b"/"].concat(), [path, b"0"].concat());
-        let below = self.entries.range(from.into_boxed_slice()..to.into_boxed_slice());
-        let below: Vec<Box<[u8]>> = below.map(|(path, _)| path.clone()).collect();
-        for path in below {
-            self.remove(&path);
-        }
+            Ok(Some((path(self.cursor.key()), Record::decode(self.cursor.value())?.entry)))
+        };
+        step().transpose()
     }
 }
 
@@ -219,18 +224,16 @@ impl Entry {
 
 impl From<TreeError> for gantry_model::Error {
     fn from(e: TreeError) -> Self {
-        Self::invalid(e.to_string())
-    }
-}
-
-impl From<TreeError> for io::Error {
-    fn from(e: TreeError) -> Self {
-        Self::new(io::ErrorKind::InvalidData, e)
+        match e {
+            TreeError::Index(e) => gantry_model::Error::from(e).context("the index of the build context"),
+            e => Self::invalid(e.to_string()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::build::Bounds;
     use super::*;
 
     fn file() -> Entry {
@@ -239,29 +242,47 @@ mod tests {
         entry
     }
 
-    fn tree(paths: &[&str]) -> Tree {
-        let mut tree = Tree::default();
-        for path in paths {
-            tree.insert(&Tree::clean(path.as_bytes()).unwrap(), &file()).unwrap();
-        }
-        tree
+    fn builder(small: bool) -> Builder {
+        let bounds = Bounds { collected: 200, sizes: Sizes { block: 150, memory: 300 } };
+        let spill: Spill = Arc::new(tempfile::tempfile);
+        if small { Builder::with_bounds(spill, bounds) } else { Builder::new(spill) }
+    }
+
+    /// The same paths, in memory and through files.
+    fn trees(paths: &[&str]) -> [Tree; 2] {
+        [false, true].map(|small| {
+            let mut tree = builder(small);
+            for path in paths {
+                tree.add(&Tree::clean(path.as_bytes()).unwrap(), file()).unwrap();
+            }
+            tree.finish().unwrap()
+        })
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8_lossy(bytes).into_owned()
     }
 
     fn list(tree: &Tree, dir: &str) -> Vec<String> {
-        tree.list(dir.as_bytes()).iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+        tree.list(dir.as_bytes()).unwrap().iter().map(|name| text(name)).collect()
     }
 
     fn paths(tree: &Tree) -> Vec<String> {
-        tree.entries.keys().map(|path| String::from_utf8_lossy(path).into_owned()).collect()
+        tree.below(b"").unwrap().map(|entry| text(&entry.unwrap().0)).collect()
     }
 
     #[test]
     fn names_of_a_directory() {
-        let tree = tree(&["a/b/c", "a-b", "a.txt", "a/b.x", "a/b0", "z", "a0/x"]);
-        assert_eq!(list(&tree, ""), ["a", "a-b", "a.txt", "a0", "z"]);
-        assert_eq!(list(&tree, "a"), ["b", "b.x", "b0"]);
-        assert_eq!(list(&tree, "a/b"), ["c"]);
-        assert!(list(&tree, "z").is_empty());
+        for tree in trees(&["a/b/c", "a-b", "a.txt", "a/b.x", "a/b0", "z", "a0/x"]) {
+            assert_eq!(list(&tree, ""), ["a", "a-b", "a.txt", "a0", "z"]);
+            assert_eq!(list(&tree, "a"), ["b", "b.x", "b0"]);
+            assert_eq!(list(&tree, "a/b"), ["c"]);
+            assert!(list(&tree, "z").is_empty() && list(&tree, "none").is_empty());
+            assert_eq!(paths(&tree), ["a", "a/b", "a/b/c", "a/b.x", "a/b0", "a-b", "a.txt", "a0", "a0/x", "z"]);
+            assert!(tree.get(b"a/b").unwrap().is_some() && tree.get(b"a/c").unwrap().is_none());
+            let inside: Vec<_> = tree.below(b"a").unwrap().map(|entry| text(&entry.unwrap().0)).collect();
+            assert_eq!(inside, ["a/b", "a/b/c", "a/b.x", "a/b0"]);
+        }
     }
 
     #[test]
@@ -269,24 +290,72 @@ mod tests {
         assert_eq!(Tree::clean(b"./a//b/../c/").unwrap(), b"a/c");
         assert_eq!(Tree::clean(b"/a").unwrap(), b"a");
         assert!(Tree::clean(b"../a").is_err() && Tree::clean(b"a/../../b").is_err() && Tree::clean(b"a\0b").is_err());
-        let mut tree = tree(&["a"]);
-        assert!(matches!(tree.insert(b"a/b", &file()), Err(TreeError::Parent(_))));
-        tree.insert(b"d/e", &file()).unwrap();
-        tree.insert(b"d", &file()).unwrap();
-        assert_eq!(paths(&tree), ["a", "d"]);
+        assert!(Tree::clean(&[b'a'; MAX_PATH + 1]).is_err());
+        for small in [false, true] {
+            let add = |all: &[(&str, Entry)]| {
+                let mut tree = builder(small);
+                for (path, entry) in all {
+                    tree.add(path.as_bytes(), entry.clone())?;
+                }
+                tree.finish()
+            };
+            let (file, dir) = (file(), Entry::directory());
+            assert!(matches!(add(&[("a", file.clone()), ("a/b", file.clone())]), Err(TreeError::Parent(_))));
+            let kept = |all: &[(&str, Entry)]| paths(&add(all).unwrap());
+            assert_eq!(kept(&[("d/e", file.clone()), ("d", file.clone())]), ["d"]);
+            assert_eq!(kept(&[("d/e", file.clone()), ("d", dir.clone())]), ["d", "d/e"]);
+            let again = [("d/e/f", file.clone()), ("d", file.clone()), ("d", dir), ("d/g", file.clone())];
+            assert_eq!(kept(&again), ["d", "d/g"]);
+        }
+    }
+
+    #[test]
+    fn the_last_of_many() {
+        let mut tree = builder(true);
+        for round in 0..20u64 {
+            for name in 0..50 {
+                let mut entry = file();
+                entry.node.data = round;
+                tree.add(format!("d{}/f{name}", name % 7).as_bytes(), entry).unwrap();
+            }
+        }
+        let tree = tree.finish().unwrap();
+        assert_eq!(paths(&tree).len(), 57);
+        assert!((0..50).all(|n| tree.get(format!("d{}/f{n}", n % 7).as_bytes()).unwrap().unwrap().node.data == 19));
+    }
+
+    #[test]
+    fn second_names() {
+        for small in [false, true] {
+            let mut tree = builder(small);
+            for name in ["a", "b", "c/d"] {
+                tree.add(name.as_bytes(), file()).unwrap();
+            }
+            (0..50).for_each(|n| tree.add(format!("x{n}").as_bytes(), file()).unwrap());
+            tree.add_link(b"l", b"a").unwrap();
+            tree.add_link(b"m", b"l").unwrap();
+            tree.add_link(b"n", b"c/d").unwrap();
+            assert!(matches!(tree.add_link(b"o", b"none"), Err(TreeError::Link(_))));
+            assert!(matches!(tree.add_link(b"o", b"c"), Err(TreeError::Link(_))));
+            let tree = tree.finish().unwrap();
+            let inode = |path: &str| tree.get(path.as_bytes()).unwrap().unwrap().node.inode;
+            assert_eq!([inode("a"), inode("l"), inode("m")], [1; 3]);
+            assert_eq!([inode("c/d"), inode("n"), inode("b")], [2, 2, 0]);
+        }
     }
 
     #[test]
     fn rules_leave_out() {
         let all = ["a/b/c", "a/b/d", "a/e", "f", "g/h"];
         let kept = |text: &str| {
-            let mut tree = tree(&all);
-            tree.ignore(&Ignore::parse(text).unwrap());
-            paths(&tree)
+            let [one, two] = trees(&all).map(|tree| paths(&tree.without(&Ignore::parse(text).unwrap()).unwrap()));
+            assert_eq!(one, two);
+            one
         };
         assert_eq!(kept("a"), ["f", "g", "g/h"]);
         assert_eq!(kept("*\n!a/b/c"), ["a", "a/b", "a/b/c"]);
         assert_eq!(kept("**/c\ng/*"), ["a", "a/b", "a/b/d", "a/e", "f", "g"]);
         assert_eq!(kept("*").len(), 0);
+        assert_eq!(kept("!x\na/b\n!a/b/d"), ["a", "a/b", "a/b/d", "a/e", "f", "g", "g/h"]);
     }
 }
