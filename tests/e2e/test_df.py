@@ -1,7 +1,10 @@
 """`GET /system/df`: images, containers and volumes with what they take, by version."""
 
+import threading
+
 import pytest
 
+from harness import images
 from harness.engine import VERSION
 from harness.http import Client
 
@@ -64,6 +67,48 @@ def test_by_version(engine, version):
     if number >= (1, 39) or not engine.is_reference:
         assert ("BuildCache" in df) == (number >= (1, 39))
     assert ("BuilderSize" in df) == (number < (1, 42))
+
+
+def test_many_at_once(engine):
+    """Also of containers that never ran: something may have been copied into them. Nobody is told what was true before."""
+    wanted = {}
+    for number in range(40):
+        container = engine.create("true")
+        if number % 4:
+            engine.api.request("PUT", f"{container.path}/archive", body=images.files(big=images.noise(number * 1024)), path="/", expect=200)
+        wanted[container.id] = (number if number % 4 else 0) * 1024
+    last = list(wanted)[-1]
+    answers, grown = [], []
+
+    def ask(number):
+        grow = 100_000 * (number + 1)
+        with lock:
+            engine.api.request("PUT", f"/containers/{last}/archive", body=images.files(**{f"more{number}": images.noise(grow)}), path="/", expect=200)
+            grown.append(grow)
+            least = sum(grown)
+        if number % 2:
+            found = engine.api.get("/containers/json", all=True, size=True, expect=200).json
+        else:
+            answer = engine.api.get("/system/df")
+            # 20.10 has no patience with others.
+            if engine.is_reference and answer.status != 200:
+                assert "a disk usage operation is already running" in answer.message
+                return
+            found = answer.json["Containers"]
+        answers.append((least, {c["Id"]: c.get("SizeRw", 0) for c in found}))
+
+    lock = threading.Lock()
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) >= 6
+    for least, found in answers:
+        assert {id: size for id, size in found.items() if id != last} == {id: size for id, size in wanted.items() if id != last}
+        assert found[last] >= wanted[last] + least
+    some = engine.api.get("/containers/json", all=True, size=True, filters={"id": list(wanted)[1:4]}, expect=200).json
+    assert {c["Id"]: c.get("SizeRw", 0) for c in some} == {id: wanted[id] for id in list(wanted)[1:4]}
 
 
 @pytest.mark.differs(reference="by types since 1.42")
