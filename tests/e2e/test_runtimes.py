@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+import time
 
 import pytest
 
@@ -195,21 +196,37 @@ def test_mounts_that_have_no_path_on_the_host(engine):
     assert not [path for path in engine.sandbox.cgroups() if wrong.id in path]
 
 
-@pytest.mark.timeout(200)
-@pytest.mark.differs(reference="waits as long as the runtime does")
-def test_a_runtime_that_hangs(own_engine):
-    """It is given a minute; then the start fails, with all that the runtime has started, and the container is as before."""
+@pytest.fixture
+def hangs(own_engine):
+    """An engine with a runtime that does nothing but wait for a child of its own."""
     def prepare(engine):
         script = engine.dir / "hangs"
         script.write_text("#!/bin/sh\necho $1 $2 $3 $4 $5 $6 >> " + str(engine.dir / "calls") + "\nsleep 7777 & wait\n")
         script.chmod(0o755)
         engine.arguments += ["--add-runtime", f"hangs={script}"]
-    engine = own_engine(prepare=prepare)
+    return own_engine(prepare=prepare)
+
+
+def begin(engine):
+    """A container whose start hangs, the thread that waits for it, and the list that gets the answer."""
     box = engine.create(network="bridge", host={"Runtime": "hangs"})
     answers = []
     starts = threading.Thread(target=lambda: answers.append(engine.api.post(f"{box.path}/start", timeout=150)))
     starts.start()
     wait_until(lambda: (engine.dir / "calls").exists())
+    return box, starts, answers
+
+
+def sleepers(engine):
+    return engine.sandbox.run(["pgrep", "-f", "sleep 7777"], check=False).stdout
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.differs(reference="waits as long as the runtime does")
+def test_a_runtime_that_hangs(hangs):
+    """It is given a minute; then the start fails, with all that the runtime has started, and the container is as before."""
+    engine = hangs
+    box, starts, answers = begin(engine)
     # Nobody else waits for it.
     assert engine.output("echo hi") == "hi\n"
     assert engine.api.get(f"{box.path}/json", expect=200).json["State"]["Status"] == "created"
@@ -217,8 +234,22 @@ def test_a_runtime_that_hangs(own_engine):
     (answer,) = answers
     assert answer.status >= 400 and "the runtime did not answer" in answer.message, answer.text
     assert box.state["Status"] == "created" and "did not answer" in box.state["Error"]
-    wait_until(lambda: engine.sandbox.run(["pgrep", "-f", "sleep 7777"], check=False).stdout == "")
+    assert sleepers(engine) == ""
     box.remove()
+
+
+@pytest.mark.differs(reference="waits as long as the runtime does")
+def test_removal_during_a_start_that_hangs(hangs):
+    """By force it does not wait for the runtime's minute, only for the end of what it has begun."""
+    engine = hangs
+    box, starts, answers = begin(engine)
+    assert sleepers(engine) != ""
+    before = time.monotonic()
+    box.remove(force=True)
+    assert time.monotonic() - before < 40
+    starts.join()
+    assert answers[0].status >= 400 and "the runtime was killed" in answers[0].message, answers[0].text
+    assert sleepers(engine) == "" and not [path for path in engine.sandbox.cgroups() if box.id in path]
 
 
 @pytest.mark.parametrize("program, code", [("/no/such", 127), ("no-such", 127), ("/etc/passwd", 126)])

@@ -67,6 +67,10 @@ impl Engine {
         {
             tracing::debug!("container {}: {e}", container.id);
         }
+        // Or starts it with a runtime that takes its time.
+        if options.force && !container.read().state.status.is_live() && container.verbs.try_lock().is_err() {
+            crate::oci::interrupt_start(self, container);
+        }
         let _verb = container.verbs.lock().await;
         let done = self.remove_locked(container, options).await;
         if done.is_err() {

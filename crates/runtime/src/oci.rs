@@ -180,10 +180,32 @@ fn words(list: &[&str]) -> Vec<String> {
     list.iter().map(|word| (*word).to_owned()).collect()
 }
 
+/// What [`wait`] says of a process that a signal has ended.
+const KILLED: i32 = -1;
+
 /// The exit status.
 fn wait(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
     let status = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED))?;
-    Ok(status.and_then(|status| status.exit_status()).unwrap_or(-1))
+    Ok(status.and_then(|status| status.exit_status()).unwrap_or(KILLED))
+}
+
+/// Ends what a shim calls just now, for somebody who does not wait as long as it does. `shim` is the pid of a process that
+/// is there as long as this takes.
+pub fn interrupt(shim: u32) {
+    let children = fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap_or_default();
+    for child in children.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
+        let Ok(pidfd) = pidfd_open(child, PidfdFlags::empty()) else { continue };
+        // It was the shim's after it was opened, so that this is no other process of the same number.
+        if parent(child) == Some(shim) {
+            let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+        }
+    }
+}
+
+/// Field 4 of `stat`, behind a name that may contain anything.
+fn parent(pid: Pid) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 fn call(
@@ -237,7 +259,9 @@ impl Call {
         }
         self.ended = true;
         let status = wait(self.pidfd.as_fd()).or_fail(Stage::Setup, || "wait for the runtime")?;
-        if hangs {
+        if status == KILLED {
+            // Of what it has started nothing stays, whoever killed it.
+            let _ = kill_process_group(self.pid, Signal::KILL);
             reap_group(self.pid);
         }
         if status == 0 {
@@ -246,6 +270,7 @@ impl Call {
         let message = match read_log(&self.log) {
             Some(message) => message,
             None if hangs => "the runtime did not answer".to_owned(),
+            None if status == KILLED => "the runtime was killed".to_owned(),
             None => format!("the runtime failed with exit status {status}"),
         };
         Err(Failure::new(stage_of(&message), message))

@@ -11,6 +11,7 @@ use crate::info::RUNTIME;
 use gantry_api_types::HostConfig;
 use gantry_model::error::Context;
 use gantry_model::{Error, Result};
+use gantry_runtime::spawn;
 use gantry_runtime::spec::{OciRuntime, Plan, ProcessSpec};
 use gantry_runtime::view::{self, User};
 use std::fs;
@@ -76,6 +77,18 @@ fn find(path: &std::path::Path) -> Result<PathBuf> {
         Error::invalid(format!("fork/exec {}: no such file or directory", path.display()))
             .context("OCI runtime create failed: unable to retrieve OCI runtime error")
     })
+}
+
+/// Ends the start of a container that is under way, if another runtime takes its time for it. Blocks for a moment.
+pub(crate) fn interrupt_start(engine: &Engine, container: &Container) {
+    if is_built_in(&container.read().host_config.runtime) || container.shim().is_none() {
+        return;
+    }
+    match spawn::find_shim(&engine.dirs(&container.id).pid_file()) {
+        Ok(Some(shim)) => gantry_runtime::oci::interrupt(shim.pid),
+        Ok(None) => {}
+        Err(e) => tracing::debug!("container {}: {e}", container.id),
+    }
 }
 
 /// Writes the bundle of a start.
