@@ -168,7 +168,8 @@ def test_mistakes(engine, request_, statuses, message):
     assert answer.status in statuses, answer.body
     assert message in answer.message
     assert {n["Id"] for n in engine.api.get("/networks").json} == before
-    assert engine.sandbox.links() == links
+    # The kernel may only now take away those of containers that an earlier test removed.
+    assert set(engine.sandbox.links()) <= set(links)
 
 
 @pytest.mark.parametrize("body, status", [(b"", 400), (b"{", 400), (b"[]", 400)])

@@ -4,7 +4,10 @@ The copies are parsed on the side, so the proxy cannot change what client and en
 hijacked connections and half-closes go through as they are.
 """
 
+import array
+import fcntl
 import socket
+import termios
 import threading
 import time
 from collections import deque
@@ -179,16 +182,25 @@ class Link:
 
 
     def _pass_on(self, data, sink, parser):
-        """Send what came. The head of a hijacked answer goes alone: docker-py reads it through a buffer that it then
-        forgets, with whatever came in the same moment. An engine behind no proxy is slower than that."""
+        """Send what came. The head of a hijacked answer goes alone, and nothing follows before it was read: docker-py
+        reads it through a buffer that it then forgets, with whatever came in the same moment. Without a proxy between
+        them the engine sees to that."""
         head, mark, rest = data.partition(b"\r\n\r\n")
-        if parser is self.answers and parser.state == "hijacked" and mark and rest and not self.upgraded:
+        if parser is self.answers and parser.state == "hijacked" and mark and not self.upgraded:
             sink.sendall(head + mark)
-            time.sleep(0.05)
+            wait_until_read(sink)
             data = rest
         if parser.state == "hijacked":
             self.upgraded = True
         sink.sendall(data)
+
+
+def wait_until_read(sink):
+    """Until the client has taken all that it was sent; the kernel may go on to count one byte."""
+    unread, deadline = array.array("i", [2]), time.monotonic() + 10
+    while unread[0] > 1 and time.monotonic() < deadline:
+        time.sleep(0.001)
+        fcntl.ioctl(sink, termios.TIOCOUTQ, unread)
 
 
 def body_state(headers, without):
