@@ -367,7 +367,8 @@ def test_internal_is_internal(engine):
 def test_the_daemon_is_not_needed(own_engine):
     engine = own_engine()
     give_addresses(engine.sandbox)
-    cat(engine, network="bridge")
+    engine.api.post("/networks/create", {"Name": "front", "IPAM": {"Config": [{"Subnet": SUBNETS["front"]}]}}, expect=201)
+    server = cat(engine, network="bridge")
     with connected(engine, "outside", HOST, 8080) as outside, connected(engine, "host", "::1", 8080) as local:
         for sock in (outside, local):
             sock.sendall(b"one")
@@ -375,13 +376,21 @@ def test_the_daemon_is_not_needed(own_engine):
         engine.kill()
         outside.sendall(b"two")
         assert outside.recv(10) == b"two"
-        # A new one, and one after the process that carries was killed.
         assert ask(engine, "host", "::1", 8080) == "hello"
         engine.start()
         for sock in (outside, local):
             sock.sendall(b"three")
             assert sock.recv(10) == b"three"
     assert ask(engine, "host", "::1", 8080) == "hello"
+    # The next daemon knows what the last one has begun.
+    assert addresses(server) == {"0.0.0.0", "::"}
+    engine.api.post("/networks/front/connect", {"Container": server.id}, expect=200)
+    engine.kill()
+    engine.start()
+    engine.api.post("/networks/bridge/disconnect", {"Container": server.id}, expect=200)
+    wait_until(lambda: answers(engine, "host", "::1", 8080))
+    server.remove(force=True)
+    assert forwarders(engine) == []
 
 
 @pytest.mark.differs(reference="it has a process for each port, which nobody starts again")
