@@ -26,6 +26,7 @@ impl Manager {
     ///
     /// After an error nothing of it is left but the reservation.
     pub fn attach(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>, ifname: &str) -> Result<()> {
+        self.shared.follow_bridge_netfilter();
         let (made, driver) = {
             let books = lock(&self.shared.books);
             let network = books.networks.get(&endpoint.network).ok_or(Error::UnknownNetwork(endpoint.network))?;

@@ -1,6 +1,6 @@
 //! Bridges: made when missing, adopted when there, with what the kernel needs to be told.
 
-use crate::{Error, MacAddr, Result, default_bridge, sysctl};
+use crate::{Error, MacAddr, Result, default_bridge, hairpin, sysctl};
 use gantry_linux::netlink::route::{self, BridgePort, Link};
 use gantry_linux::netlink::{Batch, Socket};
 use rustix::io::Errno;
@@ -104,10 +104,7 @@ pub(crate) fn ensure(socket: &mut Socket, wanted: &Wanted<'_>, host: &Host) -> R
     }
     route::set_link_up(&mut batch, index);
     socket.transact(&mut batch).map_err(|e| Error::kernel(format!("set up bridge {}", wanted.name))(e.into()))?;
-    // Where br_netfilter is on, a packet that is translated back to its own sender is turned round inside the
-    // bridge and not by routing, which the bridge allows on hairpin ports only. Elsewhere hairpin ports are
-    // a nuisance: containers would hear their own broadcasts.
-    let port = BridgePort { isolated: !wanted.icc, hairpin: sysctl::is_on("bridge/bridge-nf-call-iptables") };
+    let port = BridgePort { isolated: !wanted.icc, hairpin: hairpin::is_needed() };
     Ok(Bridge { name: wanted.name.to_owned(), index, port, owned: ours })
 }
 

@@ -23,6 +23,7 @@ mod default_bridge;
 mod endpoint;
 mod error;
 mod firewall;
+mod hairpin;
 mod ipam;
 mod links;
 mod mac;

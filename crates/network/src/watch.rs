@@ -59,6 +59,7 @@ fn watch(mut monitor: Monitor, stop: &OwnedFd, shared: &Weak<Shared>, own_port: 
             Err(e) => return tracing::error!("changes of the firewall are not noticed any more: {e}"),
         }
         let Some(shared) = shared.upgrade() else { return };
+        shared.follow_bridge_netfilter();
         if touched && let Err(e) = shared.repair() {
             tracing::error!("the firewall was changed by somebody else and could not be put right: {e}");
         }

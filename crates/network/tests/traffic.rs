@@ -3,9 +3,11 @@
 mod lab;
 
 use gantry_linux::netlink::nft::{Address, ChainType, Hook, Transaction, Verdict};
+use gantry_linux::netlink::{Protocol, Socket};
 use gantry_network::{Config, PortRequest, Proto};
 use lab::{HOST, Lab, NEIGHBOUR, ask_udp, bridge_netfilter_modes, tcp};
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
@@ -48,6 +50,34 @@ fn a_published_port() {
         lab.release(&manager, &web);
         assert!(lab.host.cannot_reach(HOST, 8080));
         assert!(lab.neighbour.cannot_reach(HOST, 8080));
+    }
+}
+
+/// Somebody switches br_netfilter on, and off again, while containers run.
+#[test]
+fn itself_whatever_br_netfilter_becomes() {
+    let lab = Lab::new();
+    lab.set_bridge_netfilter(false);
+    let manager = lab.default_manager();
+    let web = lab.start(&manager, &[tcp(8080, 80)]);
+    web.namespace.serve_tcp("0.0.0.0:80", "web");
+    for on in [true, false] {
+        lab.set_bridge_netfilter(on);
+        let other = lab.start(&manager, &[]);
+        assert_eq!(web.namespace.ask(HOST, 8080).unwrap(), "web 172.17.0.1", "after another was plugged in");
+        lab.release(&manager, &other);
+    }
+    // Nothing but a change of the firewall, as when another engine starts.
+    lab.set_bridge_netfilter(true);
+    lab.host.run(|| {
+        let mut socket = Socket::open(Protocol::Netfilter).unwrap();
+        let mut change = Transaction::new("somebody");
+        change.add_table("");
+        change.commit(&mut socket).unwrap();
+    });
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while web.namespace.cannot_reach(HOST, 8080) {
+        assert!(Instant::now() < deadline);
     }
 }
 

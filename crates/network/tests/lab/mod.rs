@@ -227,7 +227,9 @@ impl Lab {
 
     pub(crate) fn set_bridge_netfilter(&self, on: bool) {
         if bridge_netfilter_modes().len() > 1 {
-            self.host.sysctl("bridge/bridge-nf-call-iptables", if on { "1" } else { "0" });
+            for family in ["iptables", "ip6tables"] {
+                self.host.sysctl(&format!("bridge/bridge-nf-call-{family}"), if on { "1" } else { "0" });
+            }
         }
     }
 

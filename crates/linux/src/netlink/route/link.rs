@@ -151,6 +151,8 @@ impl VethPair<'_> {
     }
 }
 
+const IFLA_BRPORT_MODE: u16 = 4;
+
 /// How a bridge treats one of its ports.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BridgePort {
@@ -175,13 +177,23 @@ pub fn disable_port(batch: &mut Batch, name: &str) {
     });
 }
 
+/// Whether a frame may leave through the port that it came in by.
+pub fn set_hairpin(batch: &mut Batch, name: &str, on: bool) {
+    batch.message(RTM_NEWLINK, ACK, &ifinfo(0, 0, 0), |a| {
+        a.text(IFLA_IFNAME, name).nest(IFLA_LINKINFO, |a| {
+            a.text(IFLA_INFO_SLAVE_KIND, "bridge").nest(IFLA_INFO_SLAVE_DATA, |a| {
+                a.u8(IFLA_BRPORT_MODE, on.into());
+            });
+        });
+    });
+}
+
 /// The smallest packet that IPv6 lets a link have; the kernel knows no IPv6 on others, and refuses to be told of it.
 pub const IPV6_MIN_MTU: u32 = 1280;
 
 /// Sets the port's behaviour and brings it up, without IPv6 of its own. `mtu` is the link's largest packet, 0 for the
 /// kernel's choice.
 pub fn set_port(batch: &mut Batch, name: &str, port: BridgePort, mtu: u32) {
-    const IFLA_BRPORT_MODE: u16 = 4;
     const IFLA_BRPORT_ISOLATED: u16 = 33;
     batch.message(RTM_NEWLINK, ACK, &ifinfo(0, IFF_UP, IFF_UP), |a| {
         a.text(IFLA_IFNAME, name);

@@ -11,7 +11,8 @@ pub use address::{
 };
 pub use link::{
     BridgePort, IPV6_MIN_MTU, VethPair, add_bridge, add_dummy, delete_group, delete_link, delete_link_by_index,
-    disable_port, move_link, set_alias, set_group, set_interface_up, set_link_up, set_mac, set_master, set_port,
+    disable_port, move_link, set_alias, set_group, set_hairpin, set_interface_up, set_link_up, set_mac, set_master,
+    set_port,
 };
 pub use list::{Address, Link, Route, addresses, link_by_name, links, routes};
 pub use stacked::{Ipvlan, IpvlanFlag, IpvlanMode, Macvlan, MacvlanMode, add_vlan};
