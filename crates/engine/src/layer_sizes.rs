@@ -1,8 +1,9 @@
 //! What containers have written: their own layers, walked.
 //!
-//! A layer in which nothing was written costs an open and two reads of its directory. A thousand of them are walked by a
-//! few threads in one go, because a thread's turn for each (some 100 microseconds with two processors) costs ten times
-//! what the walk does.
+//! A layer in which nothing was written costs an open, two reads of its directory and a close: 5 microseconds. A thousand
+//! of them are walked by a few threads in one go, because a thread's turn for each (some 100 microseconds with two
+//! processors) costs twenty times what the walk does. Whether a container ever ran does not tell: files are copied into
+//! those that did not.
 
 use crate::Engine;
 use crate::container::{Container, Record};
