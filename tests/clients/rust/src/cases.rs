@@ -1,5 +1,6 @@
 //! The cases by name.
 
+mod builds;
 mod containers;
 mod execs;
 mod images;
@@ -26,6 +27,7 @@ pub async fn run(case: &str, kit: &Kit) {
         "archive" => containers::archive,
         "attach" => output::attach,
         "attach_terminal" => output::attach_terminal,
+        "builds" => builds::builds,
         "changes_export_top" => containers::changes_export_top,
         "errors" => containers::errors,
         "events" => system::events,
