@@ -531,6 +531,8 @@ def test_git_contexts(engine, repository):
         assert config(engine, built.id)["Labels"]["at"] == label, fragment
     if not engine.is_reference:
         assert not any(name.startswith("all/.git") for name in walk(engine, build(engine, b"", remote=repository).id))
+        kept = build(engine, b"", remote=repository, buildargs={"BUILDKIT_CONTEXT_KEEP_GIT_DIR": "1"})
+        assert "all/.git/HEAD" in walk(engine, kept.id)
     for wrong in ("#nope", "#main:nope", "#main:../../..", "#--upload-pack=x"):
         failed = build(engine, b"", remote=repository + wrong, check=False)
         assert failed.error and failed.status >= 400, wrong

@@ -1,5 +1,6 @@
 """The Dockerfile language beyond the classic builder's: what flags of instructions mean, and squashing."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -7,6 +8,7 @@ import tarfile
 import pytest
 
 from harness.build import build, config, context, document, history, layers, walk
+from harness.servers import Server, status
 
 BASE = "FROM busybox:e2e\n"
 NEWER = pytest.mark.differs(reference="its classic builder does not know this")
@@ -322,3 +324,19 @@ def test_triggers_that_need_stages(engine):
     assert found["made"][4] == found["again"][4] == b"made\n"
     missing = build(engine, {}, "FROM trigger:1\n", check=False)
     assert missing.error
+
+
+@NEWER
+def test_unpacking(engine, closing):
+    archive = gzip.compress(context({"in/f": "packed"}))
+    server = closing(Server(engine.sandbox))
+    server.on("GET|HEAD", "^/a.tar.gz$", status(200, {}, archive))
+    text = BASE + f"""ADD a.tar.gz /local/
+ADD --unpack=false a.tar.gz /kept/
+ADD {server.url}/a.tar.gz /remote/
+ADD --unpack=true --chown=3:4 {server.url}/a.tar.gz /unpacked
+ADD --unpack --link {server.url}/a.tar.gz /linked/
+"""
+    found = walk(engine, build(engine, {"a.tar.gz": archive}, text).id)
+    assert found["local/in/f"][4] == found["linked/in/f"][4] == b"packed" and found["unpacked/in/f"][2:] == (3, 4, b"packed")
+    assert found["kept/a.tar.gz"][4] == found["remote/a.tar.gz"][4] == archive

@@ -64,7 +64,8 @@ fn extract(
         keep_kinds: options.no_overwrite_dir_non_dir,
         owner,
         ids: view.ids.as_ref(),
-        limits: Limits::default(),
+        // It may lead into a file system of the container's own, which is as full as its owner likes.
+        limits: Limits { keep_free: 0, ..Limits::default() },
     };
     merge(body, &options)?;
     Ok(())

@@ -415,6 +415,13 @@ fn is_archive(part: &CopyPart, one: &Selected) -> bool {
     size > 0 && look().unwrap_or(false)
 }
 
+/// What an archive may grow to: as much as a layer's.
+fn growth(one: &Selected) -> Limits {
+    let limits = Limits::default();
+    let Kind::File(size) = one.place.node.kind else { return limits };
+    Limits { bytes: size.saturating_mul(limits.ratio).max(limits.ratio_from), ..limits }
+}
+
 /// Extracts an archive into the destination.
 fn unpack(
     layer: &NewLayer,
@@ -431,7 +438,7 @@ fn unpack(
         keep_kinds: false,
         owner,
         ids: None,
-        limits: Limits::default(),
+        limits: growth(one),
     };
     // The data's reader need not be one that another thread may use; the pipe's is.
     let (mut archive, mut end) = io::pipe()?;

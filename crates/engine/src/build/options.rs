@@ -70,6 +70,12 @@ impl ImageBuild {
         self.arguments.get("SOURCE_DATE_EPOCH").is_some_and(|time| time.as_deref().is_some_and(|time| !time.is_empty()))
     }
 
+    /// Whether a context from a git repository has git's own files.
+    pub fn keeps_git_dir(&self) -> bool {
+        let wanted = self.arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR").cloned().flatten();
+        wanted.is_some_and(|wanted| matches!(wanted.as_str(), "1" | "t" | "T" | "true" | "True" | "TRUE"))
+    }
+
     pub(super) fn builder_options(&self) -> builder::Options {
         builder::Options {
             target: self.target.clone(),

@@ -17,11 +17,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 impl Engine {
-    /// Fetches a context: an archive, or a Dockerfile alone.
-    pub async fn build_context_from(&self, url: &str) -> Result<BuildContext> {
+    /// Fetches a context: an archive, a Dockerfile alone, or a git repository, of which git's own files are wanted or not.
+    pub async fn build_context_from(&self, url: &str, keep_git_dir: bool) -> Result<BuildContext> {
         let is = |prefix: &str| url.starts_with(prefix);
         if let Some(git) = GitUrl::parse(url) {
-            return Ok(BuildContext { spool: self.fetch_git(git).await? });
+            return Ok(BuildContext { spool: self.fetch_git(git.with(None, keep_git_dir)).await? });
         }
         if !is("http://") && !is("https://") {
             return Err(Error::invalid(format!("remote must be a URL of http, https or git, not {url}")));

@@ -29,7 +29,7 @@ pub(crate) async fn post(mut call: Call) -> Result<Response<Body>> {
         Some(remote) if remote == "client-session" => {
             return Err(Error::invalid("this engine has no sessions: the context is the request's body"));
         }
-        Some(remote) => call.engine.build_context_from(&remote).await?,
+        Some(remote) => call.engine.build_context_from(&remote, request.keeps_git_dir()).await?,
         None => upload(&mut call).await?,
     };
     stream::reported(call.engine.image_build(context, request)?, call.stopped()).await

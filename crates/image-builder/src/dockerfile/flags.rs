@@ -52,6 +52,14 @@ impl Flags {
         Ok(values.pop())
     }
 
+    /// Takes a flag that may be given once; alone it has this value.
+    pub(super) fn value_or(&mut self, name: &str, alone: &str) -> Text<Option<String>> {
+        for (_, value) in self.0.iter_mut().filter(|(found, value)| found == name && value.is_none()) {
+            *value = Some(alone.to_owned());
+        }
+        self.value(name)
+    }
+
     /// Takes a flag that has a value, however often it is given.
     pub(super) fn values(&mut self, name: &str) -> Text<Vec<String>> {
         let (found, rest) = std::mem::take(&mut self.0).into_iter().partition(|(n, _)| n == name);

@@ -18,7 +18,7 @@ pub(super) fn parse(name: &str, text: &str, mut documents: Vec<HereDoc>, escape:
     } else {
         transfer.checksum = flags.value("checksum")?.filter(|v| !v.is_empty());
         transfer.keep_git_dir = flags.switch("keep-git-dir")?;
-        transfer.unpack = match flags.value("unpack")?.as_deref() {
+        transfer.unpack = match flags.value_or("unpack", "true")?.as_deref() {
             None => None,
             Some("true") => Some(true),
             Some("false") => Some(false),

@@ -324,6 +324,59 @@ mod tests {
         assert!((0..50).all(|n| tree.get(format!("d{}/f{n}", n % 7).as_bytes()).unwrap().unwrap().node.data == 19));
     }
 
+    /// What an index must do, entry by entry.
+    #[derive(Default)]
+    struct Model(std::collections::BTreeMap<String, (bool, u64)>);
+
+    impl Model {
+        /// False for what has something other than a directory above it.
+        fn add(&mut self, path: &str, directory: bool, number: u64) -> bool {
+            let parents: Vec<&str> = path.match_indices('/').map(|(at, _)| &path[..at]).collect();
+            if parents.iter().any(|parent| self.0.get(*parent).is_some_and(|(directory, _)| !directory)) {
+                return false;
+            }
+            for parent in parents {
+                self.0.entry(parent.to_owned()).or_insert((true, 0));
+            }
+            if !directory {
+                let inside = format!("{path}/");
+                self.0.retain(|other, _| !other.starts_with(&inside));
+            }
+            self.0.insert(path.to_owned(), (directory, number));
+            true
+        }
+    }
+
+    #[test]
+    fn any_order_of_entries() {
+        let mut state = 1u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for round in 0..200 {
+            let (mut model, mut tree) = (Model::default(), builder(round % 2 == 0));
+            for number in 1..=60 {
+                let depth = 1 + random(3);
+                let path: Vec<&str> = (0..depth).map(|_| ["a", "b", "a-", "a.b", "c"][random(5) as usize]).collect();
+                let (path, directory) = (path.join("/"), random(3) == 0);
+                if !model.add(&path, directory, number) {
+                    continue;
+                }
+                let mut entry = if directory { Entry::directory() } else { file() };
+                entry.node.data = number;
+                tree.add(path.as_bytes(), entry).unwrap();
+            }
+            let tree = tree.finish().unwrap();
+            let found = tree.below(b"").unwrap().map(|entry| {
+                let (path, entry) = entry.unwrap();
+                assert_eq!(tree.get(&path).unwrap().as_ref(), Some(&entry));
+                (text(&path), (entry.node.kind == Kind::Directory, entry.node.data))
+            });
+            assert_eq!(found.collect::<std::collections::BTreeMap<_, _>>(), model.0, "round {round}");
+        }
+    }
+
     #[test]
     fn second_names() {
         for small in [false, true] {

@@ -20,8 +20,8 @@ use rustix::{
 use std::{collections::HashMap, fs, io::BufRead, path::Path};
 
 /// How often the free space is looked at.
-const CHECK_BYTES: u64 = 64 << 20;
-const CHECK_ENTRIES: u64 = 16_384;
+pub(super) const CHECK_BYTES: u64 = 64 << 20;
+pub(super) const CHECK_ENTRIES: u64 = 16_384;
 
 /// What came out of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

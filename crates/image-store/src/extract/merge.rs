@@ -6,7 +6,7 @@
 
 use super::{
     ExtractError, Limits,
-    apply::{Extracted, copy},
+    apply::{CHECK_BYTES, CHECK_ENTRIES, Extracted, copy},
     error::lossy,
     metadata::{Late, finish_file, finish_object, set_modified},
     names::{clean, split},
@@ -20,8 +20,8 @@ use gantry_model::{Error, IdMaps, Result};
 use rustix::{
     fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     fs::{
-        AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, linkat, makedev, mkdirat, mknodat, openat, openat2,
-        statat, symlinkat, unlinkat,
+        AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatvfs, linkat, makedev, mkdirat, mknodat,
+        openat, openat2, statat, symlinkat, unlinkat,
     },
     io::{Errno, write},
 };
@@ -101,6 +101,8 @@ struct Merge<'a> {
     kept: HashMap<Vec<u8>, Rc<OwnedFd>>,
     pending: Vec<Pending>,
     pending_size: usize,
+    /// Bytes written since the free space was last looked at.
+    unchecked: u64,
     done: Extracted,
 }
 
@@ -149,6 +151,7 @@ impl<'a> Merge<'a> {
             kept: HashMap::new(),
             pending: Vec::new(),
             pending_size: 0,
+            unchecked: 0,
             done: Extracted { size: 0, entries: 0 },
         })
     }
@@ -195,6 +198,20 @@ impl<'a> Merge<'a> {
         }
         if self.done.size > self.options.limits.bytes {
             return Err(ExtractError::Limit("size"));
+        }
+        self.unchecked = self.unchecked.saturating_add(entry.size);
+        if self.unchecked >= CHECK_BYTES || self.done.entries.is_multiple_of(CHECK_ENTRIES) {
+            self.check_space()?;
+        }
+        Ok(())
+    }
+
+    /// Fails before the disk is so full that other programs, and our own clean-up, suffer.
+    fn check_space(&mut self) -> Result<(), ExtractError> {
+        let space = fstatvfs(&*self.into).map_err(|e| ExtractError::system("look at", b".", e))?;
+        let needed = self.options.limits.keep_free.saturating_add(std::mem::take(&mut self.unchecked));
+        if space.f_bavail.saturating_mul(space.f_frsize) < needed {
+            return Err(ExtractError::NoSpace);
         }
         Ok(())
     }
