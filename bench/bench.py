@@ -238,6 +238,8 @@ def main():
             one.stop()
         shutil.rmtree(place, ignore_errors=True)
     names = [one.name for one in [*engines, *bare]]
+    # What a row measured beside the engines.
+    names += ["tools"] if "tools" not in names and any("tools" in row.values for row in found.values()) else []
     print(f"\n{report.table(found, names)}")
     print(f"\nMedians; in parentheses what one in ten exceeds. All values: {save(found, names)}")
     missed = [row.title for row in found.values() if row.verdict() is False]
