@@ -1,7 +1,7 @@
 //! Questions that come by connections: two bytes of length, then the message, one after the other.
 
 use crate::forward;
-use crate::message::{Rcode, refuse};
+use crate::message::refusal;
 use crate::opener::Transport;
 use crate::respond::{Response, respond};
 use crate::sandbox::Sandbox;
@@ -65,13 +65,14 @@ async fn serve(sandbox: &Sandbox, mut stream: TcpStream) -> io::Result<()> {
             Response::Silence => continue,
             Response::Ready => {}
             Response::Forward(sight, question) => {
-                let Some(_permit) = sandbox.forwarded.take() else {
-                    sandbox.complain("questions to other servers");
-                    refuse(&bytes, Rcode::Refused, &mut out);
-                    timeout(TRANSFER, write(&mut stream, &out)).await??;
-                    continue;
+                let permit = match forward::turn(sandbox) {
+                    Some(turn) => turn.come().await,
+                    None => None,
                 };
-                out = forward::ask(sandbox, &sight, bytes.into(), question, Transport::Tcp).await;
+                out = match permit {
+                    Some(_permit) => forward::ask(sandbox, &sight, bytes.into(), question, Transport::Tcp).await,
+                    None => refusal(&bytes),
+                };
             }
         }
         timeout(TRANSFER, write(&mut stream, &out)).await??;

@@ -1,7 +1,7 @@
 //! Questions that come in datagrams.
 
 use crate::forward;
-use crate::message::{Rcode, refuse};
+use crate::message::{Rcode, refusal, refuse};
 use crate::opener::Transport;
 use crate::respond::{Response, respond};
 use crate::sandbox::Sandbox;
@@ -36,15 +36,16 @@ fn answer(sandbox: &Arc<Sandbox>, tasks: &mut JoinSet<()>, bytes: &[u8], client:
         Response::Silence => {}
         Response::Ready => send(sandbox, out, client),
         Response::Forward(sight, question) => {
-            let Some(permit) = sandbox.forwarded.take() else {
-                sandbox.complain("questions to other servers");
+            let Some(turn) = forward::turn(sandbox) else {
                 refuse(bytes, Rcode::Refused, out);
                 return send(sandbox, out, client);
             };
-            let (sandbox, bytes) = (sandbox.clone(), bytes.into());
+            let (sandbox, bytes): (_, Box<[u8]>) = (sandbox.clone(), bytes.into());
             tasks.spawn(async move {
-                let _permit = permit;
-                let reply = forward::ask(&sandbox, &sight, bytes, question, Transport::Udp).await;
+                let reply = match turn.come().await {
+                    Some(_permit) => forward::ask(&sandbox, &sight, bytes, question, Transport::Udp).await,
+                    None => refusal(&bytes),
+                };
                 send(&sandbox, &reply, client);
             });
         }

@@ -2,6 +2,7 @@
 
 mod exchange;
 
+use crate::budget::{Permit, Place};
 use crate::message::{Rcode, refuse, truncate};
 use crate::opener::Transport;
 use crate::respond::Question;
@@ -55,6 +56,32 @@ impl Servers {
             return;
         }
         server.avoided_until.store(self.now() + PERIOD.as_millis() as u64, Relaxed);
+    }
+}
+
+/// A question's turn, which has come or will.
+pub(crate) enum Turn {
+    Now(Permit),
+    Later(Place),
+}
+
+/// A turn for one more question, unless there are far too many.
+pub(crate) fn turn(sandbox: &Sandbox) -> Option<Turn> {
+    if let Some(permit) = sandbox.forwarded.take() {
+        return Some(Turn::Now(permit));
+    }
+    sandbox.complain("questions to other servers");
+    sandbox.forwarded.queue().map(Turn::Later)
+}
+
+impl Turn {
+    /// Waits for it, as long as Docker does.
+    pub(crate) async fn come(self) -> Option<Permit> {
+        const PATIENCE: Duration = Duration::from_secs(4);
+        match self {
+            Self::Now(permit) => Some(permit),
+            Self::Later(place) => place.wait(PATIENCE).await,
+        }
     }
 }
 

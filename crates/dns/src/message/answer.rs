@@ -101,6 +101,13 @@ pub(crate) fn refuse(bytes: &[u8], rcode: Rcode, out: &mut Vec<u8>) {
     header(bytes, rcode, out);
 }
 
+/// What whoever asks too much is told.
+pub(crate) fn refusal(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    refuse(bytes, Rcode::Refused, &mut out);
+    out
+}
+
 /// Makes a server's answer small enough for the client: nothing is left but the question and the word that there is
 /// more. The question ends where the client's did, for the two are the same.
 pub(crate) fn truncate(reply: &mut Vec<u8>, question_end: usize) {

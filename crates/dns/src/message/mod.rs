@@ -6,7 +6,7 @@ mod query;
 mod reply;
 mod reverse;
 
-pub(crate) use answer::{Answer, Record, refuse, truncate};
+pub(crate) use answer::{Answer, Record, refusal, refuse, truncate};
 pub(crate) use query::{Query, Unfit};
 pub(crate) use reply::{Judgement, judge};
 pub(crate) use reverse::address_of;
