@@ -159,15 +159,15 @@ def leave(engine, dockerfile, reached, **files):
     sock.close()
 
 
-def stalled(server, path):
+def stalled(server, path, body=bytes(2 << 20)):
     """A file of which half comes; the event says that it was asked for, the list gets how it ended."""
     asked, ended = threading.Event(), []
 
     def action(handler):
-        handler.head(200, 2 << 20)
-        handler.send(b"x" * (1 << 20))
-        asked.set()
         try:
+            handler.head(200, len(body))
+            handler.send(body[:len(body) // 2])
+            asked.set()
             # The other side says nothing more until it goes.
             ended.append(handler.connection.recv(1))
         except OSError:
@@ -204,7 +204,7 @@ def test_a_client_that_leaves(engine, closing, kind):
             server = closing(FakeRegistry(engine.sandbox))
             image = images.big(3 << 20, seed=5, layers=1)
             text = f"FROM {server.put(image, 'slow', 'v')}\n"
-            asked, ended = stalled(server, f"/v2/slow/blobs/{image.layers[0].digest}")
+            asked, ended = stalled(server, f"/v2/slow/blobs/{image.layers[0].digest}", image.layers[0].blob)
         leave(engine, text, lambda sock: asked.wait(30))
         # dockerd notices only when it writes to the client.
         if not engine.is_reference:
