@@ -84,7 +84,7 @@ def rows():
         Row("context_speed", "build context of 1 GB (tools: two cats)", "MB/s", "more"),
         Row("context_memory", "memory, most meanwhile", "MB", "less", limit=40),
         Row("files_seconds", "build context of 200,000 small files", "s", "less"),
-        Row("files_memory", "memory, most meanwhile", "MB", "less", limit=100),
+        Row("files_memory", "memory, most meanwhile", "MB", "less", limit=60),
         Row("pull", "pull of 250 MB in 8 layers (gzip)", "s", "less", ratio=0.5),
         Row("pull_here", "pull of what is here", limit=30, **ms),
         Row("push", "push of the pulled image elsewhere", "s", "less", ratio=0.6),
