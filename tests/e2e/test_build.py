@@ -489,15 +489,21 @@ def test_remote_contexts(engine, closing):
         assert "digest mismatch" in wrong.error
 
 
+def git_in(work):
+    """A way to call git in a new directory."""
+    work.mkdir(parents=True)
+
+    def git(*args):
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", "-c", "protocol.file.allow=always", *args], cwd=work,
+                       check=True, capture_output=True)
+    return git
+
+
 @pytest.fixture
 def repository(engine, tmp_path):
     """git://127.0.0.1:<port>/r with two branches and a tag, served inside the engine's host."""
     work = tmp_path / "served/r"
-    work.mkdir(parents=True)
-
-    def git(*args):
-        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *args], cwd=work, check=True, capture_output=True)
-
+    git = git_in(work)
     git("init", "-q", "-b", "main")
     for branch in ("main", "other"):
         if branch != "main":
@@ -536,6 +542,48 @@ def test_git_contexts(engine, repository):
     for wrong in ("#nope", "#main:nope", "#main:../../..", "#--upload-pack=x"):
         failed = build(engine, b"", remote=repository + wrong, check=False)
         assert failed.error and failed.status >= 400, wrong
+
+
+def test_submodules(engine, repository, tmp_path):
+    """Those that are named in relation to the repository, and theirs; the commit that is named, not the newest."""
+    inner, outer = git_in(tmp_path / "served/inner"), git_in(tmp_path / "served/outer")
+    for git, folder in ((inner, "inner"), (outer, "outer")):
+        git("init", "-q", "-b", "master")
+        (tmp_path / "served" / folder / "file").write_text("first\n")
+        git("add", "-A")
+        git("commit", "-q", "-m", "first")
+    outer("submodule", "add", "-q", "../inner", "deep/inner")
+    outer("commit", "-q", "-m", "with inner")
+    top = git_in(tmp_path / "served/top")
+    top("init", "-q", "-b", "master")
+    (tmp_path / "served/top/Dockerfile").write_text(BASE + "COPY . /all\n")
+    top("submodule", "add", "-q", "../outer", "mods/outer")
+    top("add", "-A")
+    top("commit", "-q", "-m", "top")
+    (tmp_path / "served/inner/file").write_text("second\n")
+    inner("commit", "-qam", "second")
+    url = repository.removesuffix("/r") + "/top"
+    found = walk(engine, build(engine, b"", remote=url).id)
+    assert found["all/mods/outer/file"][4] == b"first\n" == found["all/mods/outer/deep/inner/file"][4]
+    if not engine.is_reference:
+        found = walk(engine, build(engine, {}, BASE + f"ADD {url}#master:mods /x\n").id)
+        assert found["x/outer/deep/inner/file"][4] == b"first\n"
+
+
+def test_submodules_elsewhere(engine, repository, tmp_path):
+    """Files of the engine's host are nobody's submodule."""
+    (tmp_path / "secret").mkdir()
+    secret = git_in(tmp_path / "secret/repo")
+    secret("init", "-q")
+    secret("commit", "-q", "--allow-empty", "-m", "secret")
+    top = git_in(tmp_path / "served/top")
+    top("init", "-q", "-b", "master")
+    (tmp_path / "served/top/Dockerfile").write_text(BASE + "COPY . /all\n")
+    top("submodule", "add", "-q", str(tmp_path / "secret/repo"), "mod")
+    top("add", "-A")
+    top("commit", "-q", "-m", "top")
+    failed = build(engine, b"", remote=repository.removesuffix("/r") + "/top", check=False)
+    assert failed.status >= 400 and "not allowed" in failed.error
 
 
 @pytest.mark.differs(reference="its classic builder does not know git as a source")

@@ -1,8 +1,8 @@
 //! Git repositories as contexts (`remote=`) and as sources of `ADD`: `URL[#ref[:directory]]`.
 //!
 //! The repository is fetched by the host's `git`, which gets an environment of its own: no configuration, no prompts,
-//! no other transports than the ones named here, no hooks, no submodules. What it checks out is read like any hostile
-//! tree, and is gone with the fetch.
+//! no other transports than the ones named here, no hooks; submodules' repositories are fetched in the same way. What it
+//! checks out is read like any hostile tree, and is gone with the fetch.
 
 use super::scratch::Scratch;
 use super::spool::Spool;
@@ -112,15 +112,16 @@ impl Engine {
 
 /// Checks the reference out; the newest state alone, where the server can tell it by name. Returns the commit's number.
 fn checkout(git: &GitUrl, scratch: &Scratch, running: &Running) -> Result<String> {
-    fetch(git, &|arguments| run(arguments, scratch, running).map(drop))?;
+    let quietly = |arguments: &[&str]| run(arguments, scratch, running).map(drop);
+    fetch(git, &quietly)?;
+    submodules(scratch, &quietly)?;
     Ok(run(&["rev-parse", "HEAD"], scratch, running)?.trim().to_owned())
 }
 
 fn fetch(git: &GitUrl, run: &dyn Fn(&[&str]) -> Result<()>) -> Result<()> {
     run(&["init", "--quiet", "."])?;
-    if git.keep {
-        run(&["remote", "add", "origin", &git.url])?;
-    }
+    // Submodules may say where they are in relation to it.
+    run(&["remote", "add", "origin", &git.url])?;
     let shallow = ["fetch", "--quiet", "--no-tags", "--depth=1", "--", &git.url, &git.reference];
     if run(&shallow).is_ok() {
         return run(&["checkout", "--quiet", "--detach", "FETCH_HEAD"]);
@@ -133,6 +134,16 @@ fn fetch(git: &GitUrl, run: &dyn Fn(&[&str]) -> Result<()>) -> Result<()> {
         .or_else(|_| run(&["checkout", "--quiet", "--detach", &branch, "--"]))
 }
 
+/// Fetches the repositories within it, and those within these.
+fn submodules(scratch: &Scratch, run: &dyn Fn(&[&str]) -> Result<()>) -> Result<()> {
+    if scratch.upper().join(".gitmodules").symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let update = ["submodule", "--quiet", "update", "--init", "--recursive"];
+    // A commit that is no branch's newest is not to be had by every server without the others.
+    run(&[&update[..], &["--depth=1"]].concat()).or_else(|_| run(&update)).context("its submodules")
+}
+
 /// Runs git to its end; what it said. The daemon's children are reaped by the kernel, so that a shell has to say how it
 /// ended, and its umask is not the daemon's.
 fn run(arguments: &[&str], scratch: &Scratch, running: &Running) -> Result<String> {
@@ -141,7 +152,6 @@ fn run(arguments: &[&str], scratch: &Scratch, running: &Running) -> Result<Strin
     let mut command = Command::new("/bin/sh");
     command
         .args(["-c", "umask 022; git \"$@\" </dev/null; printf '\\n%s' $?", "sh", "-c", "core.hooksPath=/dev/null"])
-        .args(["-c", &format!("http.lowSpeedTime={STALLED}"), "-c", "http.lowSpeedLimit=1"])
         .args(arguments)
         .current_dir(&dir)
         .env_clear()
@@ -153,6 +163,10 @@ fn run(arguments: &[&str], scratch: &Scratch, running: &Running) -> Result<Strin
         .env("GIT_ASKPASS", "/bin/false")
         .env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
         .env("GIT_ALLOW_PROTOCOL", "git:http:https:ssh")
+        // By the environment, for submodules are fetched by other processes: those forget what the command line says.
+        .env("GIT_TEMPLATE_DIR", scratch.empty())
+        .env("GIT_HTTP_LOW_SPEED_TIME", STALLED)
+        .env("GIT_HTTP_LOW_SPEED_LIMIT", "1")
         // Without a name for its log git asks the name server for the host's, which may take ten seconds.
         .env("GIT_COMMITTER_NAME", "gantry")
         .env("GIT_COMMITTER_EMAIL", "gantry@localhost")
