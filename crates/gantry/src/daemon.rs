@@ -85,6 +85,10 @@ async fn serve(settings: Settings, given: &Given, personality: Personality, leve
     info!("Daemon has completed initialization");
     let server = Server::start(Arc::clone(&engine), sockets);
     notify::tell("READY=1");
+    // What only a start needs is most of what has run so far.
+    if let Err(e) = gantry_linux::program::forget_code() {
+        debug!("the code of the start stays mapped: {e}");
+    }
 
     let signal = loop {
         match signals.next().await {

@@ -16,6 +16,7 @@ pub mod netlink;
 pub mod private_umask;
 pub mod probe;
 pub mod process;
+pub mod program;
 pub mod quota;
 pub mod seccomp;
 pub mod seqpacket;
