@@ -3,9 +3,10 @@
 use crate::books::Network;
 use crate::firewall::NetworkRules;
 use crate::manager::{Shared, lock};
-use crate::sweeper::delete_links;
 use crate::{Driver, Error, Manager, NetworkSpec, Result, default_bridge};
+use gantry_linux::netlink::{Protocol, Socket, unlist_link};
 use gantry_model::Id;
+use rustix::io::Errno;
 
 impl Manager {
     /// Removes a network that nobody is on. One that is gone is no error. What cannot be removed, the next
@@ -51,10 +52,12 @@ impl Shared {
             Driver::Ipvlan(options) => &options.parent,
             Driver::Remote { .. } => return Ok(()),
         };
-        let mut socket = lock(&self.links);
         let alias = format!("{}{}", self.config.alias_prefix(), spec.id);
-        match default_bridge::link(&mut socket, name)? {
-            Some(link) if link.alias.as_deref() == Some(&*alias) => delete_links(&mut socket, &[name]),
+        let found = default_bridge::link(&mut lock(&self.links), name)?;
+        let Some(link) = found.filter(|link| link.alias.as_deref() == Some(&*alias)) else { return Ok(()) };
+        let socket = Socket::open(Protocol::Route).map_err(Error::kernel("open a netlink socket"))?;
+        match unlist_link(socket, link.index) {
+            Err(e) if e.errno() != Some(Errno::NODEV) => Err(Error::kernel(format!("remove link {name}"))(e.into())),
             _ => Ok(()),
         }
     }

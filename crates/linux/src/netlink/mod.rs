@@ -3,7 +3,7 @@
 //!
 //! A [`Batch`] holds any number of requests and goes out in one `sendmsg`; a [`Socket`] matches the answers
 //! to the requests. The kernel works requests off inside `sendmsg`, so that when it returns, every answer is
-//! waiting in the socket: nothing here ever waits for the kernel.
+//! waiting in the socket: nothing here waits for the kernel, but for [`unlist_link`], which returns before that.
 
 mod attribute;
 mod batch;
@@ -17,17 +17,21 @@ pub mod nft;
 mod noise;
 pub mod route;
 mod socket;
+mod unlist;
 
 pub use attribute::{Attribute, Attributes};
 pub use batch::{Attrs, Batch};
 pub use message::{Message, Messages};
 pub use monitor::{Heard, Monitor};
 pub use socket::{Error, Protocol, Refusal, Socket};
+pub use unlist::unlist_link;
 
 /// `NLM_F_REQUEST`: every message to the kernel carries it.
 pub const REQUEST: u16 = 0x1;
 /// `NLM_F_ACK`: answer even if all went well.
 pub const ACK: u16 = 0x4;
+/// `NLM_F_ECHO`: tell the sender, too, what everybody is told.
+pub const ECHO: u16 = 0x8;
 /// `NLM_F_DUMP`: list all objects.
 pub const DUMP: u16 = 0x300;
 /// `NLM_F_EXCL`: fail if the object exists.

@@ -9,7 +9,7 @@ use rustix::net::{
     socket_with,
 };
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// The subsystems of the kernel that are spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,8 +208,12 @@ impl Socket {
         Err(io::Error::other("the kernel's list has no end").into())
     }
 
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
     /// Numbers the messages and sends them; gives the first number.
-    fn transmit(&mut self, batch: &mut Batch) -> Result<u32, Error> {
+    pub(super) fn transmit(&mut self, batch: &mut Batch) -> Result<u32, Error> {
         let first = self.seq.wrapping_add(1);
         let count = batch.len() as u32;
         let bytes = batch.finish(first).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -230,7 +234,7 @@ impl Socket {
 
 /// The next datagram; `None` if there is none, which after a request means that none will come: the kernel
 /// answers before `sendmsg` returns, and makes the rest of a dump when some of it is read.
-fn receive<'a>(fd: &OwnedFd, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>, Error> {
+pub(super) fn receive<'a>(fd: &OwnedFd, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>, Error> {
     loop {
         match recv(fd, &mut *buffer, RecvFlags::DONTWAIT | RecvFlags::TRUNC) {
             Ok((_, full)) if full > buffer.len() => return Err(Errno::MSGSIZE.into()),
@@ -242,7 +246,7 @@ fn receive<'a>(fd: &OwnedFd, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>, E
     }
 }
 
-fn refusal(index: usize, errno: i32, reason: Option<&str>) -> Refusal {
+pub(super) fn refusal(index: usize, errno: i32, reason: Option<&str>) -> Refusal {
     // Errno numbers end at 4095; anything else is no answer of a kernel.
     let errno = if (1..4096).contains(&errno) { Errno::from_raw_os_error(errno) } else { Errno::BADMSG };
     Refusal { index, errno, reason: reason.map(str::to_owned) }
