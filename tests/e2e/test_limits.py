@@ -1,5 +1,6 @@
 """Resource limits, as the kernel shows them in the container's cgroup and as programs feel them."""
 
+import threading
 import time
 
 import pytest
@@ -206,3 +207,24 @@ def test_cgroup_parent(engine):
     container = engine.start_container(host={"CgroupParent": parent})
     assert str(container.cgroup("memory")).endswith(f"{parent}/{container.id}")
     container.kill()
+
+
+def test_starts_that_fail_at_once_say_why(engine):
+    """However soon the process is gone that could not make the container, and however many of them there are."""
+    host = {"CpuRealtimePeriod": 1_000_000, "CpuRealtimeRuntime": 1000}
+
+    def attempts():
+        for _ in range(10):
+            box = engine.create("true", host=host)
+            answers.append(box.start(expect=(204, 400, 500)))
+            box.remove(force=True)
+
+    answers = []
+    threads = [threading.Thread(target=attempts) for _ in range(2 if engine.is_reference else 6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # A kernel may have time to give; this machine's and many others have none for groups.
+    refused = [answer.message for answer in answers if answer.status != 204]
+    assert all("cpu.rt" in message or "real-time" in message.lower() for message in refused), set(refused)

@@ -62,11 +62,8 @@ impl Engine {
             let fds = [null.as_fd(), null.as_fd(), stderr.as_fd(), feed, config.as_fd(), telling.as_fd()];
             let args = [CString::new(process::NAME)?, CString::new(record.id.to_string())?];
             let pid = spawn::spawn(self.config.program.as_fd(), &args, &fds)?;
-            match shims::write_pid_file(&self.dirs(&record.id).log_driver_pid_file(), pid) {
-                // It has ended already; the pipe tells why.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                other => other?,
-            }
+            // If it has ended already, the pipe tells why.
+            shims::write_pid_file(&self.dirs(&record.id).log_driver_pid_file(), pid)?;
             Ok(status.into())
         };
         start().context("cannot start the log driver")

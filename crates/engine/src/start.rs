@@ -175,7 +175,8 @@ impl Engine {
         let listener = transport::listen(&dirs.socket()).context("shim socket")?;
         // Connected before there is a shim: once it runs nothing may fail that would leave it to itself.
         let linked = ShimLink::new(transport::connect(&dirs.socket()).context("shim socket")?)?;
-        spawn::spawn_shim(
+        // One that has ended already has said why.
+        let _ = spawn::spawn_shim(
             self.config.shim.as_fd(),
             listener,
             &prepared.plan,

@@ -4,6 +4,7 @@ use crate::container::start_time;
 use crate::failure::{OrFail, Result, Stage};
 use crate::spec::Plan;
 use gantry_linux::{memfd, spawn};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -27,6 +28,9 @@ pub struct Shim {
 /// error as 2, and from 3 on what `gantry_shim_protocol::spawn_fd` names: listener, plan, filter,
 /// held ones. Pid and start time are written to `pid_file`. Cheap in a process with many threads
 /// and much memory; blocks for the time of an exec.
+///
+/// `None` if it has ended before it could be looked at, as one does that cannot make its container:
+/// where the kernel reaps this process' children nothing is left of it but what its socket says.
 pub fn spawn_shim(
     shim: BorrowedFd<'_>,
     listener: OwnedFd,
@@ -34,8 +38,8 @@ pub fn spawn_shim(
     seccomp: &[u8],
     held: Vec<OwnedFd>,
     pid_file: &Path,
-) -> Result<Shim> {
-    let start = || -> io::Result<Shim> {
+) -> Result<Option<Shim>> {
+    let start = || -> io::Result<Option<Shim>> {
         let null = File::options().read(true).write(true).open("/dev/null")?;
         let plan_fd = memfd::sealed("gantry-plan", &crate::spec::encode(plan)?)?;
         let filter = memfd::sealed("gantry-seccomp", seccomp)?;
@@ -46,9 +50,11 @@ pub fn spawn_shim(
         let args = [CString::new("gantry-shim")?, CString::new(plan.id.as_str())?];
         let pid = spawn::spawn(shim, &args, &fds)?;
         let raw = Pid::from_raw(pid as i32).ok_or(io::ErrorKind::InvalidData)?;
-        let pidfd = pidfd_open(raw, PidfdFlags::empty())?;
-        write_pid_file(pid_file, pid)?;
-        Ok(Shim { pid, pidfd })
+        let pidfd = match pidfd_open(raw, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => return Ok(None),
+            found => found?,
+        };
+        Ok(write_pid_file(pid_file, pid)?.then_some(Shim { pid, pidfd }))
     };
     let started = start().or_fail(Stage::Setup, || "start the container's shim");
     // From now on they are the shim's alone: its end closes them.
@@ -56,11 +62,17 @@ pub fn spawn_shim(
     started
 }
 
-/// Records a process. By rename, so that it is there as a whole or not at all.
-pub fn write_pid_file(path: &Path, pid: u32) -> io::Result<()> {
+/// Records a process, unless it is gone: then it is false. By rename, so that it is there as a whole or not at all.
+pub fn write_pid_file(path: &Path, pid: u32) -> io::Result<bool> {
+    let since = match start_time(pid) {
+        // `/proc` says the one or the other, as the process ends before its file is opened or after that.
+        Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NOENT | Errno::SRCH)) => return Ok(false),
+        since => since?,
+    };
     let new = path.with_extension("pid.new");
-    fs::write(&new, format!("{pid} {}\n", start_time(pid)?))?;
-    fs::rename(&new, path)
+    fs::write(&new, format!("{pid} {since}\n"))?;
+    fs::rename(&new, path)?;
+    Ok(true)
 }
 
 /// The shim that a pid file tells of, if it still lives.
@@ -83,9 +95,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("shim.pid");
         assert!(find_shim(&file).unwrap().is_none());
-        write_pid_file(&file, std::process::id()).unwrap();
+        assert!(write_pid_file(&file, std::process::id()).unwrap());
         assert_eq!(find_shim(&file).unwrap().unwrap().pid, std::process::id());
         fs::write(&file, format!("{} 1\n", std::process::id())).unwrap();
         assert!(find_shim(&file).unwrap().is_none());
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        let other = dir.path().join("gone.pid");
+        assert!(!write_pid_file(&other, gone.id()).unwrap() && !other.exists());
     }
 }

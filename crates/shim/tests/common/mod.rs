@@ -178,7 +178,8 @@ impl Fixture {
         let held = std::mem::take(&mut self.held);
         let listener = transport::listen(&state.join(transport::SOCKET_NAME)).expect("listens");
         let shim = spawn::spawn_shim(program(), listener, &self.plan, &[], held, &state.join("shim.pid"))
-            .expect("the shim starts");
+            .expect("the shim starts")
+            .expect("it is there until it is waited for");
         Container { fixture: self, shim, daemon: None }
     }
 }
