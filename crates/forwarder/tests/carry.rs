@@ -196,7 +196,7 @@ fn failures_are_passed_on() {
 #[test]
 fn a_failure_is_no_end() {
     let (forwarder, at) = streams(LIMITS, |mut stream| {
-        stream.read_exact(&mut [0; 100_000]).unwrap();
+        stream.read_exact(&mut vec![0; 100_000]).unwrap();
     });
     for _ in 0..20 {
         let mut stream = connect(at);
