@@ -6,22 +6,19 @@ use super::{
     error::lossy,
     metadata::{Late, finish_file, finish_node, make_opaque},
     names::{self, Role},
+    tally::Tally,
 };
 use crate::tar::{Archive, Entry, Kind, TarError};
 use gantry_linux::private_umask::take_private_umask;
 use rustix::{
     fd::{AsFd, AsRawFd},
     fs::{
-        AtFlags, CWD, Dev, FileType, Mode, OFlags, fstatvfs, ftruncate, linkat, makedev, mkdirat, mknodat, openat,
-        statat, symlinkat, unlinkat,
+        AtFlags, CWD, Dev, FileType, Mode, OFlags, ftruncate, linkat, makedev, mkdirat, mknodat, openat, statat,
+        symlinkat, unlinkat,
     },
     io::{Errno, pwrite, write},
 };
 use std::{collections::HashMap, fs, io::BufRead, path::Path};
-
-/// How often the free space is looked at.
-pub(super) const CHECK_BYTES: u64 = 64 << 20;
-pub(super) const CHECK_ENTRIES: u64 = 16_384;
 
 /// What came out of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,15 +37,8 @@ pub fn extract<R: BufRead>(archive: &mut Archive<R>, root: &Path, limits: Limits
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fail = |e| ExtractError::system("open", root.as_os_str().as_encoded_bytes(), e);
     let root = openat(CWD, root, flags, Mode::empty()).map_err(fail)?;
-    let mut layer = Layer {
-        dirs: Dirs::new(root),
-        late: HashMap::new(),
-        late_cost: 0,
-        unchecked: 0,
-        done: Extracted { size: 0, entries: 0 },
-        limits,
-    };
-    layer.check_space()?;
+    let mut layer = Layer { dirs: Dirs::new(root), late: HashMap::new(), late_cost: 0, tally: Tally::new(limits) };
+    layer.tally.check_space(layer.dirs.root())?;
     while let Some(entry) = archive.next_entry()? {
         layer.add(archive, entry)?;
     }
@@ -59,15 +49,12 @@ struct Layer {
     dirs: Dirs,
     late: HashMap<Vec<u8>, Late>,
     late_cost: usize,
-    /// Bytes written since the free space was last looked at.
-    unchecked: u64,
-    done: Extracted,
-    limits: Limits,
+    tally: Tally,
 }
 
 impl Layer {
     fn add<R: BufRead>(&mut self, archive: &mut Archive<R>, mut entry: Entry) -> Result<(), ExtractError> {
-        self.count(&entry)?;
+        self.tally.add(&entry, self.dirs.root())?;
         let path = names::clean(&entry.path)?;
         match names::role(&path)? {
             Role::Ignored => Ok(()),
@@ -231,36 +218,10 @@ impl Layer {
     fn remember(&mut self, path: Vec<u8>, entry: &mut Entry) -> Result<(), ExtractError> {
         let late = Late::of(entry);
         self.late_cost += path.len() + late.cost() + size_of::<Late>();
-        if self.late_cost > self.limits.directory_names {
+        if self.late_cost > self.tally.limits.directory_names {
             return Err(ExtractError::Limit("directories"));
         }
         self.late.insert(path, late);
-        Ok(())
-    }
-
-    fn count(&mut self, entry: &Entry) -> Result<(), ExtractError> {
-        self.done.entries += 1;
-        self.done.size = self.done.size.saturating_add(entry.size);
-        if self.done.entries > self.limits.entries {
-            return Err(ExtractError::Limit("entries"));
-        }
-        if self.done.size > self.limits.bytes {
-            return Err(ExtractError::Limit("size"));
-        }
-        self.unchecked = self.unchecked.saturating_add(entry.size);
-        if self.unchecked >= CHECK_BYTES || self.done.entries.is_multiple_of(CHECK_ENTRIES) {
-            self.check_space()?;
-        }
-        Ok(())
-    }
-
-    /// Fails before the disk is so full that other programs, and our own clean-up, suffer.
-    fn check_space(&mut self) -> Result<(), ExtractError> {
-        let space = fstatvfs(self.dirs.root()).map_err(|e| ExtractError::system("look at", b".", e))?;
-        let needed = self.limits.keep_free.saturating_add(std::mem::take(&mut self.unchecked));
-        if space.f_bavail.saturating_mul(space.f_frsize) < needed {
-            return Err(ExtractError::NoSpace);
-        }
         Ok(())
     }
 
@@ -268,7 +229,7 @@ impl Layer {
         for (path, late) in &self.late {
             late.apply(self.dirs.readable(path)?.as_fd(), path)?;
         }
-        Ok(self.done)
+        Ok(self.tally.done())
     }
 }
 

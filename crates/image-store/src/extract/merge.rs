@@ -5,11 +5,12 @@
 //! was opened is used by its descriptor, and the last component is only ever created, never followed (CVE-2018-15664).
 
 use super::{
-    ExtractError, Limits,
-    apply::{CHECK_BYTES, CHECK_ENTRIES, Extracted, copy},
+    ExtractError, Extracted, Limits,
+    apply::copy,
     error::lossy,
     metadata::{Late, finish_file, finish_object, set_modified},
     names::{clean, split},
+    tally::Tally,
 };
 use crate::{
     Compression,
@@ -20,8 +21,8 @@ use gantry_model::{Error, IdMaps, Result};
 use rustix::{
     fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     fs::{
-        AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatvfs, linkat, makedev, mkdirat, mknodat,
-        openat, openat2, statat, symlinkat, unlinkat,
+        AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, linkat, makedev, mkdirat, mknodat, openat, openat2,
+        statat, symlinkat, unlinkat,
     },
     io::{Errno, write},
 };
@@ -74,7 +75,7 @@ pub fn merge(body: &mut (dyn Read + Send), options: &MergeOptions<'_>) -> Result
         }
         merge.finish();
         io::copy(&mut rest.take(MAX_TRAILER), &mut io::sink()).map_err(unreadable)?;
-        Ok(merge.done)
+        Ok(merge.tally.done())
     };
     thread::scope(|scope| {
         let worker = thread::Builder::new().name("extract".into()).spawn_scoped(scope, work)?;
@@ -101,9 +102,7 @@ struct Merge<'a> {
     kept: HashMap<Vec<u8>, Rc<OwnedFd>>,
     pending: Vec<Pending>,
     pending_size: usize,
-    /// Bytes written since the free space was last looked at.
-    unchecked: u64,
-    done: Extracted,
+    tally: Tally,
 }
 
 /// A name in an open directory.
@@ -151,13 +150,12 @@ impl<'a> Merge<'a> {
             kept: HashMap::new(),
             pending: Vec::new(),
             pending_size: 0,
-            unchecked: 0,
-            done: Extracted { size: 0, entries: 0 },
+            tally: Tally::new(options.limits),
         })
     }
 
     fn add<R: BufRead>(&mut self, archive: &mut Archive<R>, mut entry: Entry) -> Result<(), ExtractError> {
-        self.count(&entry)?;
+        self.tally.add(&entry, &*self.into)?;
         let path = clean(&entry.path)?;
         if path.is_empty() {
             // The directory itself is not the archive's.
@@ -188,32 +186,6 @@ impl<'a> Merge<'a> {
             Kind::BlockDevice => node(&spot, FileType::BlockDevice, &entry),
             Kind::Fifo => node(&spot, FileType::Fifo, &entry),
         }
-    }
-
-    fn count(&mut self, entry: &Entry) -> Result<(), ExtractError> {
-        self.done.entries += 1;
-        self.done.size = self.done.size.saturating_add(entry.size);
-        if self.done.entries > self.options.limits.entries {
-            return Err(ExtractError::Limit("entries"));
-        }
-        if self.done.size > self.options.limits.bytes {
-            return Err(ExtractError::Limit("size"));
-        }
-        self.unchecked = self.unchecked.saturating_add(entry.size);
-        if self.unchecked >= CHECK_BYTES || self.done.entries.is_multiple_of(CHECK_ENTRIES) {
-            self.check_space()?;
-        }
-        Ok(())
-    }
-
-    /// Fails before the disk is so full that other programs, and our own clean-up, suffer.
-    fn check_space(&mut self) -> Result<(), ExtractError> {
-        let space = fstatvfs(&*self.into).map_err(|e| ExtractError::system("look at", b".", e))?;
-        let needed = self.options.limits.keep_free.saturating_add(std::mem::take(&mut self.unchecked));
-        if space.f_bavail.saturating_mul(space.f_frsize) < needed {
-            return Err(ExtractError::NoSpace);
-        }
-        Ok(())
     }
 
     /// Removes what has the name, unless a directory meets a directory.

@@ -10,6 +10,7 @@ mod error;
 mod merge;
 mod metadata;
 mod names;
+mod tally;
 
 pub use apply::{Extracted, extract};
 pub use error::ExtractError;
