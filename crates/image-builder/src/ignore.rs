@@ -160,17 +160,7 @@ pub(crate) fn clean_path(path: &str) -> String {
 
 /// The path from the top, without `.`, `..` and doubled slashes.
 pub(crate) fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+    clean_path(&format!("/{path}")).split_off(1)
 }
 
 #[cfg(test)]
