@@ -172,10 +172,16 @@ pub(crate) fn open_process(pid: u32, start_time: u64) -> Result<OwnedFd> {
 
 /// When a process started, in clock ticks after boot: with the pid, its identity.
 pub fn start_time(pid: u32) -> io::Result<u64> {
+    stat_field(pid, 22)
+}
+
+/// A number out of `/proc/PID/stat`, by its place in proc(5), from 4 on.
+pub(crate) fn stat_field(pid: u32, number: usize) -> io::Result<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, field 2, may contain anything but ends at the last parenthesis; field 22 is the 20th after it.
+    // The name, field 2, may contain anything but ends at the last parenthesis.
     let after = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    after.split_ascii_whitespace().nth(19).and_then(|f| f.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    let field = after.split_ascii_whitespace().nth(number - 3).and_then(|f| f.parse().ok());
+    field.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// A pid namespace is entered by children only: the caller's own stays, to be restored afterwards.

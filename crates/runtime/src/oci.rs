@@ -7,6 +7,7 @@
 
 use crate::child::network;
 use crate::child::procfs::Procfs;
+use crate::container::stat_field;
 use crate::failure::{Failure, OrFail, Result, Stage};
 use crate::rootfs::{overlay, parts, tree};
 use crate::spec::{ContainerNet, MountSource, OciRuntime, Plan, Propagation};
@@ -196,16 +197,10 @@ pub fn interrupt(shim: u32) {
     for child in children.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
         let Ok(pidfd) = pidfd_open(child, PidfdFlags::empty()) else { continue };
         // It was the shim's after it was opened, so that this is no other process of the same number.
-        if parent(child) == Some(shim) {
+        if stat_field(child.as_raw_pid() as u32, 4).is_ok_and(|parent| parent == u64::from(shim)) {
             let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
         }
     }
-}
-
-/// Field 4 of `stat`, behind a name that may contain anything.
-fn parent(pid: Pid) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 fn call(
