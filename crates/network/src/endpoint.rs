@@ -104,6 +104,11 @@ pub struct Gateways<'a> {
 }
 
 impl<'a> Gateways<'a> {
+    /// The one that counts where only one can: IPv4's, if there is one.
+    pub fn chosen(&self) -> Option<&'a Endpoint> {
+        self.v4.or(self.v6)
+    }
+
     /// The first of each family that leads out.
     pub fn first_of(endpoints: impl IntoIterator<Item = &'a Endpoint> + Clone) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use super::members::{Attached, Member};
 use super::record::Network;
-use super::{driver, endpoints, way_out};
+use super::{addresses, driver, endpoints, way_out};
 use crate::Engine;
 use crate::container::{Container, Record};
 use crate::plan::network::{self, NetworkMode, Predefined};
@@ -124,7 +124,7 @@ impl Engine {
             return Ok(Holders::default());
         }
         let gateways = attached.gateways();
-        let endpoint = gateways.v4.or(gateways.v6).map_or(record.id, |endpoint| endpoint.id);
+        let endpoint = gateways.chosen().map_or(record.id, |endpoint| endpoint.id);
         let publication = self.network.reserve_ports(record.id, gateways, &requests).map_err(|e| {
             Error::from(e).context(format!(
                 "driver failed programming external connectivity on endpoint {} ({endpoint})",
@@ -166,8 +166,7 @@ impl Engine {
             return Ok(());
         };
         let endpoints = attached.members.iter().map(|member| &member.endpoint);
-        let alive =
-            endpoints.flat_map(|e| [e.ipv4.map(|a| a.0.into()), e.ipv6.map(|a| a.0.into())]).flatten().collect();
+        let alive = endpoints.flat_map(addresses::of).collect();
         link.perform(RequestBody::Forward { to: published.forwarding_target(), alive }, &[]).await
     }
 

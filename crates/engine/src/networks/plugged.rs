@@ -11,6 +11,8 @@ use super::record::Network;
 use super::way_out;
 use crate::Engine;
 use crate::container::Record;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use gantry_api_types::EndpointSettings;
 use gantry_model::{Error, Result};
 use gantry_network::{Endpoint, NetworkSpec};
@@ -160,24 +162,31 @@ fn plugged(joined: Joined, endpoint: &mut Endpoint) -> Result<Plugged> {
     Ok(Plugged { source, prefix, routes, way_out: false, ports: Vec::new() })
 }
 
+/// Calls the plugin of a member's network about its endpoint. Blocks.
+pub(super) fn call<T>(
+    engine: &Engine,
+    member: &Member,
+    call: impl AsyncFnOnce(&NetworkDriver, EndpointId<'_>) -> Result<T>,
+) -> Result<T> {
+    let driver = driver(engine, &member.driver)?;
+    let (network, endpoint) = (member.network.to_string(), member.endpoint.id.to_string());
+    engine.handle.block_on(call(&driver, EndpointId { network: &network, endpoint: &endpoint }))
+}
+
 /// Tells the plugin that the place is given back.
 pub(super) fn leave(engine: &Engine, member: &Member) -> Result<()> {
     let revoked = way_out::revoke(engine, &mut member.clone());
-    let driver = driver(engine, &member.driver)?;
-    let (network, endpoint) = (member.network.to_string(), member.endpoint.id.to_string());
-    let id = EndpointId { network: &network, endpoint: &endpoint };
-    engine.handle.block_on(async {
+    let left = call(engine, member, async |driver, id| {
         let left = driver.leave(id).await;
         let deleted = driver.delete_endpoint(id).await;
-        revoked.and(Ok(left.and(deleted)?))
-    })
+        Ok(left.and(deleted)?)
+    });
+    left.and(revoked)
 }
 
 /// Bytes of a hardware address as Go writes them: base64.
 fn base64(bytes: [u8; 6]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let whole = bytes.iter().fold(0u64, |whole, byte| whole << 8 | u64::from(*byte));
-    (0..8).rev().map(|digit| char::from(DIGITS[(whole >> (6 * digit) & 63) as usize])).collect()
+    STANDARD.encode(bytes)
 }
 
 #[cfg(test)]

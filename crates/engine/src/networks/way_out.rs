@@ -11,7 +11,7 @@ use crate::network_view;
 use crate::plan::network::{self, NetworkMode};
 use gantry_model::Result;
 use gantry_network::{PortBinding, PortRequest, Proto};
-use gantry_plugins::network::{EndpointId, NetworkDriver, Options};
+use gantry_plugins::network::Options;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
@@ -70,8 +70,7 @@ const fn number(proto: Proto) -> u8 {
 
 /// Tells plugins which endpoint leads to the outside now; true if one of them publishes the ports. Blocks.
 pub(super) fn follow(engine: &Engine, record: &Record, attached: &mut Attached) -> Result<bool> {
-    let gateways = attached.gateways();
-    let chosen = gateways.v4.or(gateways.v6).map(|endpoint| endpoint.id);
+    let chosen = attached.gateways().chosen().map(|endpoint| endpoint.id);
     for member in &mut attached.members {
         if chosen != Some(member.endpoint.id) {
             revoke(engine, member)?;
@@ -89,7 +88,7 @@ pub(super) fn follow(engine: &Engine, record: &Record, attached: &mut Attached) 
 
 fn program(engine: &Engine, record: &Record, member: &mut Member) -> Result<bool> {
     let options = options(record)?;
-    let done = call(engine, member, async |driver, id| {
+    let done = plugged::call(engine, member, async |driver, id| {
         let done = driver.program_external_connectivity(id, &options).await?;
         // What it says of itself is only shown.
         let said = if done { driver.endpoint_info(id).await.unwrap_or_default() } else { Options::new() };
@@ -112,22 +111,12 @@ pub(super) fn revoke(engine: &Engine, member: &mut Member) -> Result<()> {
     if !member.plugged.as_ref().is_some_and(|plugged| plugged.way_out) {
         return Ok(());
     }
-    call(engine, member, async |driver, id| Ok(driver.revoke_external_connectivity(id).await?))?;
+    plugged::call(engine, member, async |driver, id| Ok(driver.revoke_external_connectivity(id).await?))?;
     if let Some(plugged) = &mut member.plugged {
         plugged.way_out = false;
         plugged.ports.clear();
     }
     Ok(())
-}
-
-fn call<T>(
-    engine: &Engine,
-    member: &Member,
-    call: impl AsyncFnOnce(&NetworkDriver, EndpointId<'_>) -> Result<T>,
-) -> Result<T> {
-    let driver = plugged::driver(engine, &member.driver)?;
-    let (network, endpoint) = (member.network.to_string(), member.endpoint.id.to_string());
-    engine.handle.block_on(call(&driver, EndpointId { network: &network, endpoint: &endpoint }))
 }
 
 fn published(said: Option<&Value>) -> Vec<PortBinding> {
