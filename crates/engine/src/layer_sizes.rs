@@ -10,6 +10,8 @@ use crate::container::{Container, Record};
 use crate::joint::Joint;
 use gantry_model::{Error, Id, Result};
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -49,10 +51,8 @@ impl Engine {
     }
 
     async fn walk_layers(&self, ids: Vec<Id>) -> Sizes {
-        let paths: Vec<_> = ids.iter().map(|id| self.dirs(id).upper()).collect();
-        let sizes = tokio::task::spawn_blocking(move || gantry_volumes::tree_sizes(&paths)).await;
-        let sizes = sizes.unwrap_or_default();
-        Arc::new(ids.into_iter().zip(sizes).filter_map(|(id, size)| Some((id, size?))).collect())
+        let paths = ids.iter().map(|id| self.dirs(id).upper()).collect();
+        walk(ids, paths).await
     }
 
     /// Bytes the container has written, and the same together with its image.
@@ -70,4 +70,10 @@ impl Engine {
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         (signed(rw), signed(rw.saturating_add(image)))
     }
+}
+
+/// The bytes below each path, by what it is of; those that could not be read are left out.
+pub(crate) async fn walk<K: Eq + Hash>(keys: Vec<K>, paths: Vec<PathBuf>) -> Arc<HashMap<K, u64>> {
+    let sizes = tokio::task::spawn_blocking(move || gantry_volumes::tree_sizes(&paths)).await.unwrap_or_default();
+    Arc::new(keys.into_iter().zip(sizes).filter_map(|(key, size)| Some((key, size?))).collect())
 }

@@ -2,6 +2,7 @@
 
 use super::prune::is_plain;
 use crate::Engine;
+use crate::layer_sizes;
 use gantry_api_types::{UsageData, Volume};
 use gantry_volumes::Volume as Stored;
 use std::collections::HashMap;
@@ -35,9 +36,8 @@ impl Engine {
     /// The bytes in each of them; those that could not be read are left out.
     async fn walk_volumes(&self) -> Arc<HashMap<String, u64>> {
         let names: Vec<String> = self.volumes.list().into_iter().filter(is_plain).map(|volume| volume.name).collect();
-        let paths: Vec<_> = names.iter().map(|name| self.volumes.mountpoint(name)).collect();
-        let sizes = tokio::task::spawn_blocking(move || gantry_volumes::tree_sizes(&paths)).await.unwrap_or_default();
-        Arc::new(names.into_iter().zip(sizes).filter_map(|(name, size)| Some((name, size?))).collect())
+        let paths = names.iter().map(|name| self.volumes.mountpoint(name)).collect();
+        layer_sizes::walk(names, paths).await
     }
 
     /// Bytes; -1 when they cannot be told.
