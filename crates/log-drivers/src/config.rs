@@ -1,6 +1,7 @@
 //! What a driver is told, and how Docker's options say it.
 
 use crate::{fluentd, gelf, splunk, syslog};
+use gantry_model::go::parse_bool;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -110,11 +111,9 @@ fn known(driver: &str, options: &Options, own: &[&str]) -> Result<(), OptionErro
 pub(crate) fn boolean(options: &Options, key: &str, default: bool) -> Result<bool, OptionError> {
     match options.get(key).map(String::as_str) {
         None => Ok(default),
-        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-        Some(text) => {
-            Err(OptionError(format!("invalid value for {key}: strconv.ParseBool: parsing {text:?}: invalid syntax")))
-        }
+        Some(text) => parse_bool(text).ok_or_else(|| {
+            OptionError(format!("invalid value for {key}: strconv.ParseBool: parsing {text:?}: invalid syntax"))
+        }),
     }
 }
 

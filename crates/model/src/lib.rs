@@ -4,6 +4,7 @@
 
 pub mod digest;
 pub mod error;
+pub mod go;
 pub mod id;
 pub mod id_map;
 pub mod names;

@@ -3,6 +3,7 @@
 use crate::spec::modes;
 use crate::{BridgeOptions, Driver, Error, GatewayMode, IpvlanOptions, MacvlanOptions, Result};
 use gantry_linux::netlink::route::{IpvlanFlag, IpvlanMode, MacvlanMode};
+use gantry_model::go::parse_bool;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -28,12 +29,12 @@ fn bridge(options: &BTreeMap<String, String>) -> Result<BridgeOptions> {
         let refuse = || Error::Option { key: key.clone(), value: value.clone() };
         match key.strip_prefix(BRIDGE).unwrap_or(key.as_str()) {
             "name" => bridge.ifname = interface(value).ok_or_else(refuse)?,
-            "enable_icc" => bridge.icc = boolean(value).ok_or_else(refuse)?,
+            "enable_icc" => bridge.icc = parse_bool(value).ok_or_else(refuse)?,
             "enable_ip_masquerade" => {
-                bridge.masquerade_v4 = boolean(value).ok_or_else(refuse)?;
+                bridge.masquerade_v4 = parse_bool(value).ok_or_else(refuse)?;
                 bridge.masquerade_v6 = bridge.masquerade_v4;
             }
-            "inhibit_ipv4" => bridge.inhibit_ipv4 = boolean(value).ok_or_else(refuse)?,
+            "inhibit_ipv4" => bridge.inhibit_ipv4 = parse_bool(value).ok_or_else(refuse)?,
             "host_binding_ipv4" => bridge.bind_v4 = Some(value.parse::<Ipv4Addr>().map_err(|_| refuse())?),
             "host_binding_ipv6" => bridge.bind_v6 = Some(value.parse::<Ipv6Addr>().map_err(|_| refuse())?),
             "gateway_mode_ipv4" => bridge.gateway_mode_v4 = gateway_mode(value).ok_or_else(refuse)?,
@@ -106,15 +107,6 @@ fn parent(key: &str, value: &str) -> Result<String> {
         return Ok(String::new());
     }
     interface(value).ok_or_else(|| Error::Option { key: key.to_owned(), value: value.to_owned() })
-}
-
-/// Go's `strconv.ParseBool`.
-fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 fn gateway_mode(text: &str) -> Option<GatewayMode> {

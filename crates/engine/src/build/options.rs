@@ -2,6 +2,7 @@
 
 use gantry_api_types::{AuthConfig, HostConfig, LogConfig, Ulimit};
 use gantry_image_builder as builder;
+use gantry_model::go::parse_bool;
 use std::collections::BTreeMap;
 
 /// Parameters of a build, as the client wrote them.
@@ -73,7 +74,7 @@ impl ImageBuild {
     /// Whether a context from a git repository has git's own files.
     pub fn keeps_git_dir(&self) -> bool {
         let wanted = self.arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR").cloned().flatten();
-        wanted.is_some_and(|wanted| matches!(wanted.as_str(), "1" | "t" | "T" | "true" | "True" | "TRUE"))
+        wanted.is_some_and(|wanted| parse_bool(&wanted) == Some(true))
     }
 
     pub(super) fn builder_options(&self) -> builder::Options {

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::container::{Dirs, Record};
 use gantry_api_types::{ContainerConfig, LogConfig};
 use gantry_log_drivers::{Config as Forwarding, Subject, config::parse as parse_remote};
+use gantry_model::go::parse_bool;
 use gantry_model::{Error, Result};
 use gantry_runtime::spec::{JsonFile, LogPlan};
 use regex_lite::Regex;
@@ -132,9 +133,9 @@ fn rotation(driver: &str, options: &Options) -> Result<Rotation> {
     };
     let compress = match options.get("compress").map(String::as_str) {
         None => local,
-        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => true,
-        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
-        Some(text) => return Err(Error::invalid(format!("invalid value for compress: {text:?}"))),
+        Some(text) => {
+            parse_bool(text).ok_or_else(|| Error::invalid(format!("invalid value for compress: {text:?}")))?
+        }
     };
     if compress && !local && (max_file == 1 || max_size.is_none()) {
         return Err(Error::invalid("compress cannot be true when max-file is less than 2 or max-size is not set"));
@@ -163,9 +164,10 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
 /// The rotation of the copy that is kept of what goes elsewhere; `None` when none is wanted.
 fn cache(options: &Options) -> Result<Option<Rotation>> {
     let disabled = match options.get("cache-disabled").map(String::as_str) {
-        None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
-        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => true,
-        Some(text) => return Err(Error::invalid(format!("invalid value for cache-disabled: {text:?}"))),
+        None => false,
+        Some(text) => {
+            parse_bool(text).ok_or_else(|| Error::invalid(format!("invalid value for cache-disabled: {text:?}")))?
+        }
     };
     let renamed = |from: &str, to: &str| options.get(from).map(|value| (to.to_owned(), value.clone()));
     let own = [("cache-max-size", "max-size"), ("cache-max-file", "max-file"), ("cache-compress", "compress")];

@@ -1,6 +1,7 @@
 //! `SecurityOpt`.
 
 use gantry_api_types::HostConfig;
+use gantry_model::go::parse_bool;
 use gantry_model::{Error, Result};
 
 /// Which seccomp filter a container runs under.
@@ -58,11 +59,7 @@ fn one(security: &mut Security, option: &str) -> Result<()> {
             }
         }
         "no-new-privileges" => {
-            security.no_new_privileges = Some(match value {
-                "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
-                "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
-                _ => return Err(invalid()),
-            });
+            security.no_new_privileges = Some(parse_bool(value).ok_or_else(invalid)?);
         }
         _ => return Err(invalid()),
     }

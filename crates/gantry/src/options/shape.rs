@@ -184,13 +184,8 @@ pub(super) fn describe(value: &Value) -> String {
     }
 }
 
-/// Go's `strconv.ParseBool`.
 fn parse_bool(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!("{text:?} is neither true nor false")),
-    }
+    gantry_model::go::parse_bool(text).ok_or_else(|| format!("{text:?} is neither true nor false"))
 }
 
 fn parse_ip(text: &str) -> Result<String, String> {

@@ -3,6 +3,7 @@
 use crate::version::ApiVersion;
 use crate::{request::Call, respond, shape, wire::Body};
 use gantry_api_types::{NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest};
+use gantry_model::go::parse_bool;
 use gantry_model::{Error, Result};
 use http::{Response, StatusCode};
 
@@ -16,7 +17,7 @@ pub(crate) async fn list(call: Call) -> Result<Response<Body>> {
 pub(crate) async fn inspect(call: Call) -> Result<Response<Body>> {
     // What it adds are a swarm's services, of which there are none; but Docker looks at it.
     let verbose = call.query.str("verbose");
-    if !verbose.is_empty() && go_bool(verbose).is_none() {
+    if !verbose.is_empty() && parse_bool(verbose).is_none() {
         return Err(Error::invalid(format!(
             "invalid value for verbose: {verbose}: strconv.ParseBool: parsing {verbose:?}: invalid syntax"
         )));
@@ -55,13 +56,4 @@ pub(crate) async fn disconnect(mut call: Call) -> Result<Response<Body>> {
     let request: NetworkDisconnectRequest = call.json().await?.unwrap_or_default();
     call.engine.network_disconnect(call.name(), request).await?;
     Ok(respond::empty(StatusCode::OK))
-}
-
-/// Go's `strconv.ParseBool`.
-fn go_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
 }

@@ -1,6 +1,7 @@
 //! `RUN --mount=type=...,key=value`.
 
 use super::{Bind, CacheMount, CacheSharing, Mount, MountKind, Secret, Text, Tmpfs};
+use gantry_model::go::parse_bool;
 use std::collections::BTreeMap;
 
 /// A mount as it is written: its variables have values when the step begins, and only then it can be understood.
@@ -166,9 +167,11 @@ impl Fields {
     fn switch(&mut self, names: &[&str]) -> Text<Option<bool>> {
         let Some(value) = names.iter().find_map(|name| self.0.remove(*name)) else { return Ok(None) };
         match value.as_deref() {
-            None | Some("true" | "True" | "TRUE" | "t" | "T" | "1") => Ok(Some(true)),
-            Some("false" | "False" | "FALSE" | "f" | "F" | "0") => Ok(Some(false)),
-            Some(other) => Err(format!("invalid value {other:?} for {}", names[0])),
+            None => Ok(Some(true)),
+            Some(text) => {
+                let read = parse_bool(text).ok_or_else(|| format!("invalid value {text:?} for {}", names[0]))?;
+                Ok(Some(read))
+            }
         }
     }
 
