@@ -70,9 +70,7 @@ impl Server {
         };
         Ok((call, parts.method, path.to_owned(), body))
     }
-}
 
-impl Server {
     fn with_headers(&self, mut response: Response<Body>) -> Response<Body> {
         response.headers_mut().extend(identity(self.engine.is_experimental()));
         response
