@@ -300,11 +300,3 @@ def wrong_bytes(registry):
         data[len(data) // 2] ^= 1
         registry.send_blob(handler, bytes(data))
     return action
-
-
-def storage_size(path):
-    """Bytes in regular files below `path`."""
-    total = 0
-    for folder, _, names in os.walk(path):
-        total += sum(os.lstat(os.path.join(folder, name)).st_size for name in names)
-    return total

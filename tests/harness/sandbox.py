@@ -17,6 +17,8 @@ import threading
 import time
 from pathlib import Path
 
+from harness.files import below
+
 ENGINE_ADDRESS = "10.99.0.2"
 OUTSIDE_ADDRESS = "10.99.0.1"
 PREFIX = "gantry-e2e-"
@@ -180,7 +182,7 @@ class Sandbox:
         found = set()
         for hierarchy in cgroup_hierarchies():
             top = hierarchy / self.cgroup_parent.lstrip("/")
-            found.update(str(p.relative_to(top)) for p in top.rglob("*") if p.is_dir())
+            found.update(str(p.relative_to(top)) for p in below(top) if p.is_dir())
         return sorted(found)
 
     def processes(self):
@@ -212,7 +214,7 @@ def remove_cgroups(parent):
     for hierarchy in cgroup_hierarchies():
         top = hierarchy / parent.lstrip("/")
         while top.is_dir():
-            for path in sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
+            for path in sorted((p for p in below(top) if p.is_dir()), key=lambda p: -len(p.parts)):
                 try:
                     path.rmdir()
                 except OSError:
