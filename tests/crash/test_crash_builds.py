@@ -1,14 +1,13 @@
 """kill -9 of the daemon in the middle of builds: the next one starts clean, and builds on from what was done."""
 
 import random
-import threading
 import time
 
 import pytest
 
 from harness.build import build, context, walk
 from harness.engine import wait_until
-from harness.http import Client
+from harness.load import Load
 
 TEXT = """FROM busybox:e2e AS one
 RUN echo one > /one && head -c 300000 /dev/zero > /zeros
@@ -24,26 +23,10 @@ LABEL done=%s
 FILES = {"f": "f", "a.tar": context({"x/y": "z" * 1000}), **{f"d/{n}/{m}": "d" * 100 for n in range(10) for m in range(30)}}
 
 
-class Load(threading.Thread):
-    """Builds over and over until the daemon is dead."""
-
-    def __init__(self, engine, number, **query):
-        super().__init__(daemon=True)
-        self.body = context({**FILES, "Dockerfile": TEXT % number})
-        self.api, self.query, self.ended = Client(engine.socket, "1.41"), query, threading.Event()
-        self.start()
-
-    def run(self):
-        while not self.ended.is_set():
-            try:
-                self.api.request("POST", "/build", body=self.body, headers={"Content-Type": "application/x-tar"}, timeout=60, **self.query)
-            except (OSError, ValueError, AssertionError, IndexError, KeyError):
-                self.ended.wait(0.01)
-
-    def end(self):
-        self.ended.set()
-        self.join(60)
-        assert not self.is_alive(), "a client hangs although the daemon is dead"
+def building(number, **query):
+    """Builds one of the images."""
+    body = context({**FILES, "Dockerfile": TEXT % number})
+    return lambda api: api.request("POST", "/build", body=body, headers={"Content-Type": "application/x-tar"}, timeout=60, **query)
 
 
 @pytest.mark.timeout(600)
@@ -55,7 +38,8 @@ def test_kill_in_builds(own_engine, request):
     chance = random.Random(seed)
     mounts = engine.sandbox.mounts()
     for _ in range(max(3, request.config.getoption("--crash-rounds") // 5)):
-        loads = [Load(engine, 1, nocache=True), Load(engine, 2), Load(engine, 3, squash=True, nocache=True)]
+        work = building(1, nocache=True), building(2), building(3, squash=True, nocache=True)
+        loads = [Load(engine, one, patience=60) for one in work]
         time.sleep(chance.uniform(0.1, 2.5))
         engine.kill()
         for load in loads:

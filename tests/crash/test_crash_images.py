@@ -1,41 +1,18 @@
 """kill -9 of the daemon while images come, are made and go: nothing is lost, nothing leaks, little is fetched again."""
 
 import random
-import threading
 import time
 
 import pytest
 
 from harness import images
 from harness.engine import IMAGE, wait_until
-from harness.http import Client
+from harness.load import Load
 from harness.pulls import pull
-from harness.registry import FakeRegistry, storage_size
+from harness.files import storage_size
+from harness.registry import FakeRegistry
 
 MEGABYTE = 1 << 20
-
-
-class Load(threading.Thread):
-    """One client that does one thing over and over until the daemon is dead."""
-
-    def __init__(self, engine, work):
-        super().__init__(daemon=True)
-        self.api = Client(engine.socket, "1.41")
-        self.work = work
-        self.ended = threading.Event()
-        self.start()
-
-    def run(self):
-        while not self.ended.is_set():
-            try:
-                self.work(self.api)
-            except (OSError, ValueError, AssertionError, IndexError, KeyError):
-                self.ended.wait(0.01)
-
-    def end(self):
-        self.ended.set()
-        self.join(30)
-        assert not self.is_alive(), "a client hangs although the daemon is dead"
 
 
 def whole(engine, name, image):

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from harness.engine import wait_until
+from harness.published import SUBNETS, echo, two_networks
 from harness.sandbox import ENGINE_ADDRESS
 
 HOST, OUTSIDE = "fd00:99::2", "fd00:99::1"
 SECOND = "fd00:99::22"
-SUBNETS = {"front": "10.202.1.0/24", "back": "10.202.2.0/24"}
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 
 
@@ -30,13 +30,8 @@ def networks(request):
         return
     engine = request.getfixturevalue("engine")
     give_addresses(engine.sandbox)
-    for name, subnet in SUBNETS.items():
-        engine.api.post("/networks/create", {"Name": name, "IPAM": {"Config": [{"Subnet": subnet}]}}, expect=201)
-    yield
-    engine.remove_everything()
-    for network in engine.api.get("/networks").json:
-        if network["Name"] not in ("bridge", "host", "none"):
-            engine.api.delete(f"/networks/{network['Id']}", expect=204)
+    with two_networks(engine):
+        yield
 
 
 def connected(engine, where, address, port, kind=TCP):
@@ -62,14 +57,6 @@ def answers(engine, where, address, port, kind=TCP):
         return ask(engine, where, address, port, kind) != ""
     except OSError:
         return False
-
-
-def echo(engine, bindings, kind="tcp", network="front"):
-    key = f"80/{kind}"
-    container = engine.start_container(["probe", "echo", kind, "80"], network=network, ExposedPorts={key: {}},
-                                       host={"PortBindings": {key: bindings}})
-    container.wait_log("listening")
-    return container
 
 
 def cat(engine, bindings=({"HostPort": "8080"},), network="front", **options):

@@ -6,19 +6,13 @@ import subprocess
 import pytest
 
 from harness.engine import wait_until
-
-SUBNETS = {"front": "10.202.1.0/24", "back": "10.202.2.0/24"}
+from harness.published import echo, two_networks
 
 
 @pytest.fixture(autouse=True)
 def networks(engine):
-    for name, subnet in SUBNETS.items():
-        engine.api.post("/networks/create", {"Name": name, "IPAM": {"Config": [{"Subnet": subnet}]}}, expect=201)
-    yield
-    engine.remove_everything()
-    for network in engine.api.get("/networks").json:
-        if network["Name"] not in ("bridge", "host", "none"):
-            engine.api.delete(f"/networks/{network['Id']}", expect=204)
+    with two_networks(engine):
+        yield
 
 
 def ask(engine, where, address, port, kind=socket.SOCK_STREAM, text="hello"):
@@ -34,14 +28,6 @@ def answers(engine, where, address, port, kind=socket.SOCK_STREAM):
         return ask(engine, where, address, port, kind).startswith("echo:")
     except OSError:
         return False
-
-
-def echo(engine, bindings, kind="tcp", network="front"):
-    key = f"80/{kind}"
-    container = engine.start_container(["probe", "echo", kind, "80"], network=network, ExposedPorts={key: {}},
-                                       host={"PortBindings": {key: bindings}})
-    container.wait_log("listening")
-    return container
 
 
 def ports(container, key="80/tcp"):
