@@ -2,9 +2,9 @@
 
 import os
 import threading
-from pathlib import Path
 
 from harness.engine import IMAGE, wait_until
+from harness.files import below, sizes
 from harness.http import Client
 
 CLIENTS = 8
@@ -61,8 +61,8 @@ def picture(engine):
         "descriptors": len(os.listdir(f"/proc/{engine.pid}/fd")), "mounts": len(engine.sandbox.mounts()), "links": engine.sandbox.links(),
         "rules": sorted(engine.sandbox.ruleset()), "cgroups": engine.sandbox.cgroups(), "processes": processes,
         "containers": sorted(os.listdir(engine.data_root / "containers")) if (engine.data_root / "containers").exists() else [],
-        "exec-root": sorted(p.name for p in engine.exec_root.rglob("*") if len(p.name) >= 64),
-        "files": sum(1 for p in engine.data_root.rglob("*") if p.is_file()),
+        "exec-root": sorted(p.name for p in below(engine.exec_root) if len(p.name) >= 64),
+        "files": len(sizes(engine.data_root)),
     }
 
 
@@ -85,24 +85,17 @@ def test_nothing_leaks(own_engine):
 
 
 def test_memory_does_not_grow(own_engine):
-    """The daemon's own memory after 200 containers more is what it was after 40."""
+    """The daemon's own memory is, after 120 containers more, what it was after 120. One look says little, for what the heap
+    keeps free goes up and down by two megabytes: the smallest of three each time."""
     engine = own_engine()
     if engine.is_reference:
         return  # A garbage-collected heap of 100 MB says nothing in this time.
-    resting = len(os.listdir(f"/proc/{engine.pid}/task"))
-
-    def memory():
-        # What threads that work keep of the heap for themselves differs by megabytes from time to time: they go first.
-        wait_until(lambda: len(os.listdir(f"/proc/{engine.pid}/task")) <= resting, timeout=60, what="threads that are idle to go")
-        text = Path(f"/proc/{engine.pid}/smaps_rollup").read_text()
-        # Not Pss as a whole: what the program's pages count for depends on how many processes run it.
-        return int(next(line for line in text.splitlines() if line.startswith("Pss_Anon:")).split()[1])
-
-    load(engine, 5)
-    before = memory()
-    load(engine, 25)
-    after = memory()
-    assert after - before < 2000, f"{before} kB -> {after} kB"
+    resting = engine.threads
+    seen = []
+    for _ in range(6):
+        load(engine, 5)
+        seen.append(engine.own_kilobytes(resting))
+    assert min(seen[3:]) - min(seen[:3]) < 2000, seen
 
 
 def test_clients_that_leave_leave_nothing(own_engine):

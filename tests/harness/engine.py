@@ -135,6 +135,19 @@ class Engine:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return int(children[0])
 
+    @property
+    def threads(self):
+        """How many threads the daemon has."""
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
+    def own_kilobytes(self, resting):
+        """The daemon's own memory when it has no more than `resting` threads: those that it had for work keep a part of
+        the heap for themselves, which differs by megabytes from time to time. Not the program's file pages: what these
+        count for depends on how many processes run it."""
+        wait_until(lambda: self.threads <= resting, timeout=60, what="threads that are idle to go")
+        text = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        return int(next(line for line in text.splitlines() if line.startswith("Pss_Anon:")).split()[1])
+
     def kill(self):
         """kill -9 of the daemon; its containers must not notice."""
         os.kill(self.pid, signal.SIGKILL)

@@ -3,11 +3,11 @@
 import os
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from harness.engine import IMAGE, wait_until
+from harness.files import below, sizes
 from harness.http import Client
 
 CLIENTS = 8
@@ -63,23 +63,20 @@ def work(engine, seconds):
     return sum(worker.rounds for worker in workers)
 
 
-def kilobytes(engine, resting):
-    """Of the daemon alone, when the threads that it had for work are gone with what they kept of the heap. Not the program's
-    file pages: what these count for depends on how many processes run it."""
-    wait_until(lambda: len(os.listdir(f"/proc/{engine.pid}/task")) <= resting, timeout=60, what="threads that are idle to go")
-    text = Path(f"/proc/{engine.pid}/smaps_rollup").read_text()
-    return int(next(line for line in text.splitlines() if line.startswith("Pss_Anon:")).split()[1])
+def own_kilobytes(engine, resting):
+    """Nothing of the reference, whose threads stay and whose heap is garbage-collected."""
+    return 0 if engine.is_reference else engine.own_kilobytes(resting)
 
 
 def picture(engine):
     """What must be the same before and after."""
     processes = sorted(line.split()[0] for line in engine.sandbox.processes().values() if not line.startswith(("nft", "ip ")))
     return {
-        "descriptors": len(os.listdir(f"/proc/{engine.pid}/fd")), "threads": len(os.listdir(f"/proc/{engine.pid}/task")),
+        "descriptors": len(os.listdir(f"/proc/{engine.pid}/fd")), "threads": engine.threads,
         "mounts": engine.sandbox.mounts(), "links": engine.sandbox.links(), "rules": sorted(engine.sandbox.ruleset()),
         "cgroups": engine.sandbox.cgroups(), "processes": processes,
-        "files": sum(1 for p in engine.data_root.rglob("*") if p.is_file()),
-        "exec-root": sum(1 for p in engine.exec_root.rglob("*")),
+        "files": len(sizes(engine.data_root)),
+        "exec-root": sum(1 for _ in below(engine.exec_root)),
     }
 
 
@@ -96,15 +93,15 @@ def differences(engine, before):
 @pytest.mark.timeout(SECONDS + 1200)
 def test_soak(own_engine):
     engine = own_engine()
-    resting = len(os.listdir(f"/proc/{engine.pid}/task")) + 2
+    resting = engine.threads + 2
     work(engine, min(60, SECONDS / 4))
-    before, memory = picture(engine), kilobytes(engine, resting)
+    before, memory = picture(engine), own_kilobytes(engine, resting)
     rounds = work(engine, SECONDS)
     try:
         wait_until(lambda: not differences(engine, before), timeout=30)
     except AssertionError:
         raise AssertionError(differences(engine, before)) from None
-    after = kilobytes(engine, resting)
+    after = own_kilobytes(engine, resting)
     print(f"{rounds} containers in {SECONDS} s; {memory} kB -> {after} kB")
     assert rounds > SECONDS, "that was no load"
     assert engine.is_reference or after - memory < GROWTH_KB, f"{memory} kB -> {after} kB after {rounds} containers"
