@@ -1,10 +1,11 @@
 //! Plugging a container in and out.
 
 use crate::books::Made;
+use crate::bridge::Bridge;
 use crate::manager::lock;
-use crate::{Driver, Endpoint, Error, MacAddr, Manager, Result, default_bridge, parent};
+use crate::{Driver, Endpoint, Error, MacAddr, Manager, Result, default_bridge, parent, segment};
 use gantry_linux::netlink::container::{self, Layout};
-use gantry_linux::netlink::route::{self, BridgePort, Ipvlan, Macvlan, VethPair};
+use gantry_linux::netlink::route::{self, Ipvlan, Macvlan, VethPair};
 use gantry_linux::netlink::{Batch, Protocol, Socket, namespace};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
@@ -27,15 +28,15 @@ impl Manager {
     /// After an error nothing of it is left but the reservation.
     pub fn attach(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>, ifname: &str) -> Result<()> {
         self.shared.follow_bridge_netfilter();
-        let (made, driver) = {
+        let (made, driver, internal) = {
             let books = lock(&self.shared.books);
             let network = books.networks.get(&endpoint.network).ok_or(Error::UnknownNetwork(endpoint.network))?;
-            (network.made.clone(), network.spec.driver.clone())
+            (network.made.clone(), network.spec.driver.clone(), network.spec.internal)
         };
         let mut batch = Batch::new();
         match (&made, &driver) {
             (Made::Bridge(bridge), _) => {
-                plug(&mut batch, endpoint, bridge.index, bridge.port, netns, ifname);
+                plug(&mut batch, endpoint, bridge, internal, netns, ifname);
             }
             (Made::Stacked { parent }, Driver::Ipvlan(options)) => {
                 let (mode, flag) = (options.mode, options.flag);
@@ -48,7 +49,12 @@ impl Manager {
             }
             (Made::Stacked { .. } | Made::Elsewhere, _) => return Err(Error::UnknownNetwork(endpoint.network)),
         }
-        let outcome = lock(&self.shared.links).transact(&mut batch);
+        let mut links = lock(&self.shared.links);
+        let outcome = links.transact(&mut batch);
+        if let (Ok(()), Made::Bridge(bridge)) = (&outcome, &made) {
+            segment::enlarge_bridge(&mut links, bridge);
+        }
+        drop(links);
         outcome.map_err(|e| match (&driver, e.errno()) {
             (Driver::Ipvlan(_), Some(Errno::OPNOTSUPP)) => parent::lacks_ipvlan(),
             (Driver::Macvlan(_), Some(Errno::OPNOTSUPP)) => {
@@ -94,15 +100,17 @@ impl Manager {
     }
 }
 
-fn plug(batch: &mut Batch, endpoint: &Endpoint, bridge: u32, port: BridgePort, netns: BorrowedFd<'_>, ifname: &str) {
+fn plug(batch: &mut Batch, endpoint: &Endpoint, bridge: &Bridge, internal: bool, netns: BorrowedFd<'_>, ifname: &str) {
     let pair = VethPair {
         name: &endpoint.host_ifname,
-        bridge,
+        bridge: bridge.index,
         peer_name: ifname,
         peer_mac: endpoint.mac.map(MacAddr::octets),
         peer_netns: netns,
         mtu: endpoint.mtu,
+        segment: segment::LARGE,
+        peer_segment: if internal { segment::LARGE } else { segment::KERNELS_CHOICE },
     };
     pair.add(batch);
-    route::set_port(batch, &endpoint.host_ifname, port, endpoint.mtu);
+    route::set_port(batch, &endpoint.host_ifname, bridge.port, endpoint.mtu);
 }

@@ -1,6 +1,6 @@
 //! Bridges: made when missing, adopted when there, with what the kernel needs to be told.
 
-use crate::{Error, MacAddr, Result, default_bridge, hairpin, sysctl};
+use crate::{Error, MacAddr, Result, default_bridge, hairpin, segment, sysctl};
 use gantry_linux::netlink::route::{self, BridgePort, Link};
 use gantry_linux::netlink::{Batch, Socket};
 use rustix::io::Errno;
@@ -93,6 +93,9 @@ pub(crate) fn ensure(socket: &mut Socket, wanted: &Wanted<'_>, host: &Host) -> R
     let has: Vec<_> = host.addresses_of(index).into_iter().filter(|(ip, _)| is_ours(ip)).collect();
     let ours = if wanted.alias.is_empty() { wanted.make } else { alias.as_deref() == Some(wanted.alias) };
     settings(wanted, ours)?;
+    if wanted.publishes {
+        segment::enlarge_loopback(socket);
+    }
     let mut batch = Batch::new();
     if wanted.only_these {
         for (address, len) in has.iter().filter(|a| !wanted.addresses.contains(a)) {

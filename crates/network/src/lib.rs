@@ -39,6 +39,7 @@ mod published;
 mod release;
 mod remove;
 mod restore;
+mod segment;
 mod spec;
 mod sweeper;
 mod sysctl;

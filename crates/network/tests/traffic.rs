@@ -3,10 +3,11 @@
 mod lab;
 
 use gantry_linux::netlink::nft::{Address, ChainType, Hook, Transaction, Verdict};
-use gantry_linux::netlink::{Protocol, Socket};
+use gantry_linux::netlink::{Protocol, Socket, route};
 use gantry_network::{Config, PortRequest, Proto};
 use lab::{HOST, Lab, NEIGHBOUR, ask_udp, bridge_netfilter_modes, tcp};
 use std::net::Ipv4Addr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -219,4 +220,33 @@ fn the_hosts_firewall_and_the_users_chain_decide() {
     lab.restore(&manager, &[], &[&web]);
     assert!(lab.neighbour.cannot_reach(HOST, 8080), "which outlives a restart of the daemon");
     assert!(lab.host.ask(HOST, 8080).is_ok());
+}
+
+/// Senders whose pieces stay on the host have large ones; a size that somebody has chosen for the host's own stays.
+#[test]
+fn what_stays_on_the_host_goes_in_large_pieces() {
+    const LARGE: Option<u32> = Some(256 << 10);
+    const WIRE: Option<u32> = Some(64 << 10);
+    let lab = Lab::new();
+    let segment = |namespace: &lab::Namespace, name: &str| {
+        namespace.route(|socket| route::link_by_name(socket, name).unwrap().unwrap().segment)
+    };
+    if segment(&lab.host, "lo").is_none() {
+        return; // A kernel before 6.3.
+    }
+    let manager = lab.default_manager();
+    assert_eq!(segment(&lab.host, "lo"), LARGE);
+    let outward = lab.start(&manager, &[]);
+    assert_eq!(segment(&lab.host, &outward.endpoint.host_ifname), LARGE);
+    assert_eq!(segment(&outward.namespace, "eth0"), WIRE, "a wire's hardware could cut no more");
+    assert_eq!(segment(&lab.host, "gantry0"), LARGE);
+    let inner = lab.network(&manager, |draft| draft.internal = true);
+    let inward = lab.start_on(&manager, inner.id, &[]);
+    assert_eq!(segment(&inward.namespace, "eth0"), LARGE);
+
+    // As docs/operations.md says.
+    let command = ["link", "set", "lo", "gso_max_size", "65535"];
+    assert!(lab.host.run(|| Command::new("ip").args(command).status().unwrap().success()));
+    lab.network(&manager, |_| ());
+    assert_eq!(segment(&lab.host, "lo"), Some(65_535));
 }

@@ -193,6 +193,8 @@ impl Lab {
                 peer_mac: Some([2, 0, 0, 0, 0, 2]),
                 peer_netns: host.fd(),
                 mtu: 1500,
+                segment: 0,
+                peer_segment: 0,
             };
             end.add(&mut batch);
             route::set_port(&mut batch, "plug", route::BridgePort::default(), 0);
@@ -324,6 +326,8 @@ impl Lab {
                 peer_mac: None,
                 peer_netns: namespace.fd(),
                 mtu: 1500,
+                segment: 0,
+                peer_segment: 0,
             };
             end.add(&mut batch);
             route::set_port(&mut batch, "theirs", route::BridgePort::default(), 0);

@@ -2,9 +2,9 @@
 
 use super::super::{ACK, Attrs, Batch, CREATE, EXCL};
 use super::{
-    IFF_UP, IFLA_ADDRESS, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA,
-    IFLA_INFO_SLAVE_KIND, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES,
-    RTM_DELLINK, RTM_NEWLINK, ifinfo, without_link_local,
+    IFF_UP, IFLA_ADDRESS, IFLA_GROUP, IFLA_GSO_IPV4_MAX_SIZE, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
+    IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD,
+    IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, RTM_DELLINK, RTM_NEWLINK, ifinfo, without_link_local,
 };
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -25,6 +25,20 @@ fn put_mtu(attrs: &mut Attrs<'_>, mtu: u32) {
     if mtu != 0 {
         attrs.u32(IFLA_MTU, mtu);
     }
+}
+
+fn put_segment(attrs: &mut Attrs<'_>, segment: u32) {
+    if segment != 0 {
+        attrs.u32(IFLA_GSO_IPV4_MAX_SIZE, segment);
+    }
+}
+
+/// How many bytes TCP over IPv4 may hand to a link in one piece, which goes through the kernel as one packet and is cut
+/// into the wire's when it gets to a wire. Above 65,536 this is what the kernel calls BIG TCP (since 6.3; kernels before
+/// that pass over the attribute). The kernel refuses what the link's driver cannot take; a bridge can take what its ports
+/// can, and without any no more than 65,536.
+pub fn set_segment(batch: &mut Batch, index: u32, segment: u32) {
+    batch.message(RTM_NEWLINK, ACK, &ifinfo(index, 0, 0), |a| put_segment(a, segment));
 }
 
 /// Brings a link up.
@@ -122,6 +136,10 @@ pub struct VethPair<'a> {
     pub peer_netns: BorrowedFd<'a>,
     /// The largest packet; 0 for the kernel's choice.
     pub mtu: u32,
+    /// What the host's end takes in one piece, as in [`set_segment`]; 0 for the kernel's choice.
+    pub segment: u32,
+    /// The same of the container's end.
+    pub peer_segment: u32,
 }
 
 impl VethPair<'_> {
@@ -133,6 +151,7 @@ impl VethPair<'_> {
         const VETH_INFO_PEER: u16 = 1;
         batch.message(RTM_NEWLINK, CREATE | EXCL | ACK, &ifinfo(0, 0, 0), |a| {
             put_mtu(a.text(IFLA_IFNAME, self.name).u32(IFLA_MASTER, self.bridge), self.mtu);
+            put_segment(a, self.segment);
             a.u32(IFLA_NUM_TX_QUEUES, 1).u32(IFLA_NUM_RX_QUEUES, 1);
             a.nest(IFLA_LINKINFO, |a| {
                 a.text(IFLA_INFO_KIND, "veth").nest(IFLA_INFO_DATA, |a| {
@@ -142,6 +161,7 @@ impl VethPair<'_> {
                             a.bytes(IFLA_ADDRESS, mac);
                         }
                         put_mtu(a, self.mtu);
+                        put_segment(a, self.peer_segment);
                         a.u32(IFLA_NUM_TX_QUEUES, 1).u32(IFLA_NUM_RX_QUEUES, 1);
                         a.u32(IFLA_NET_NS_FD, self.peer_netns.as_raw_fd() as u32);
                     });

@@ -2,9 +2,9 @@
 
 use super::super::{ACK, Attributes, Attrs, Batch, DUMP, Error, Message, Socket};
 use super::{
-    AF_INET, AF_INET6, IFA_ADDRESS, IFA_LOCAL, IFADDR, IFINFO, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_KIND,
-    IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, RTA_DST, RTA_GATEWAY, RTA_OIF, RTA_TABLE, RTM_GETADDR,
-    RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE, RTMSG, ifinfo,
+    AF_INET, AF_INET6, IFA_ADDRESS, IFA_LOCAL, IFADDR, IFINFO, IFLA_ADDRESS, IFLA_GSO_IPV4_MAX_SIZE, IFLA_IFALIAS,
+    IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, RTA_DST, RTA_GATEWAY, RTA_OIF,
+    RTA_TABLE, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE, RTMSG, ifinfo,
 };
 use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,6 +28,8 @@ pub struct Link {
     pub mac: Option<[u8; 6]>,
     /// The link that it lies on, or in a pair its peer.
     pub parent: Option<u32>,
+    /// What TCP over IPv4 may hand to it in one piece; `None` from kernels before 6.3.
+    pub segment: Option<u32>,
     /// What was written about it.
     pub alias: Option<String>,
 }
@@ -123,6 +125,7 @@ fn read_link(message: &Message<'_>) -> Option<Link> {
         mtu: attrs.get(IFLA_MTU).and_then(|a| a.u32()).unwrap_or(0),
         mac: attrs.get(IFLA_ADDRESS).and_then(|a| a.value.try_into().ok()),
         parent: attrs.get(IFLA_LINK).and_then(|a| a.u32()),
+        segment: attrs.get(IFLA_GSO_IPV4_MAX_SIZE).and_then(|a| a.u32()),
         alias: text(&attrs, IFLA_IFALIAS),
     })
 }

@@ -12,7 +12,7 @@ pub use address::{
 pub use link::{
     BridgePort, IPV6_MIN_MTU, VethPair, add_bridge, add_dummy, delete_group, delete_link, delete_link_by_index,
     disable_port, move_link, set_alias, set_group, set_hairpin, set_interface_up, set_link_up, set_mac, set_master,
-    set_port,
+    set_port, set_segment,
 };
 pub use list::{Address, Link, Route, addresses, link_by_name, links, routes};
 pub use stacked::{Ipvlan, IpvlanFlag, IpvlanMode, Macvlan, MacvlanMode, add_vlan};
@@ -42,6 +42,7 @@ const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
+const IFLA_GSO_IPV4_MAX_SIZE: u16 = 63;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
