@@ -147,6 +147,11 @@ class Recorder:
         with self._lock:
             self._exchanges.append(exchange)
 
+    def exchanges(self):
+        """Everything recorded so far."""
+        with self._lock:
+            return list(self._exchanges)
+
     def take(self):
         """Everything recorded so far, which is then forgotten."""
         with self._lock:

@@ -125,9 +125,13 @@ def test_detach_and_attach_on_a_terminal(docker, engine, terminal):
 
 
 def test_attach(docker, engine):
-    docker("run", "-d", "--name", "att", IMAGE, "sh", "-c", "sleep 1; echo later; exit 4")
-    done = docker("attach", "--no-stdin", "att", check=False)
-    assert (done.returncode, done.stdout) == (4, "later\n")
+    docker("run", "-d", "--name", "att", IMAGE, "sh", "-c", "mkfifo /go; read x < /go; echo later; exit 4")
+    process = docker.popen("attach", "--no-stdin", "att")
+    engine.wait_answered("/attach?")
+    wait_until(lambda: docker("exec", "att", "test", "-e", "/go", check=False).returncode == 0)
+    # The container may end, and all its processes with it, before this one has.
+    docker("exec", "att", "sh", "-c", "echo > /go", check=False)
+    assert (process.stdout.read(), process.wait(40)) == (b"later\n", 4)
 
 
 def test_signals_are_passed_on(docker, engine):
@@ -136,7 +140,7 @@ def test_signals_are_passed_on(docker, engine):
     process.send_signal(1)
     assert process.stdout.readline() == b"signal 1\n"
     docker("kill", "-s", "USR2", "sig")
-    assert process.wait(10) == 42
+    assert process.wait(40) == 42
 
 
 def test_run_detached_and_published(docker, engine):
@@ -195,13 +199,14 @@ def test_logs_follow(docker):
 
 
 def test_stop_start_restart_kill_wait(docker, engine):
-    docker("run", "-d", "--name", "ssr", IMAGE, "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
-    assert docker.out("stop", "-t", "5", "ssr") == "ssr"
+    docker("run", "-d", "--name", "ssr", IMAGE, "sh", "-c", "trap 'exit 3' TERM; echo set; while :; do sleep 0.1; done")
+    wait_until(lambda: docker.out("logs", "ssr") == "set")
+    assert docker.out("stop", "-t", "40", "ssr") == "ssr"
     assert docker.out("inspect", "-f", "{{.State.ExitCode}}", "ssr") == "3"
     assert docker.out("start", "ssr") == "ssr" and running(engine, "ssr")
     assert docker.out("restart", "-t", "0", "ssr") == "ssr" and running(engine, "ssr")
     waiter = docker.popen("wait", "ssr")
-    time.sleep(0.3)
+    engine.wait_answered("/wait")
     assert docker.out("kill", "ssr") == "ssr"
     assert waiter.stdout.read() == b"137\n"
     assert docker.out("wait", "ssr") == "137"
@@ -292,9 +297,9 @@ def test_events(docker):
     assert [a for a in out.splitlines() if a in ("create", "start", "die", "destroy", "attach")] == ["create", "attach", "start", "die", "destroy"]
 
 
-def test_events_follow(docker):
+def test_events_follow(docker, engine):
     process = docker.popen("events", "--filter", "event=create", "--format", "{{.Actor.Attributes.name}}")
-    time.sleep(0.5)
+    engine.wait_answered("/events?")
     docker("create", "--name", "evf", IMAGE, "true")
     assert process.stdout.readline() == b"evf\n"
     process.kill()

@@ -112,11 +112,11 @@ def test_logs_flags(docker):
     assert done.returncode == 1 and "invalid value for \"since\"" in done.stderr
 
 
-def test_logs_follow_from_the_end(docker):
+def test_logs_follow_from_the_end(docker, engine):
     docker("run", "-d", "--name", "fol", IMAGE, "sh", "-c", "mkfifo /go; echo early; read x < /go; echo late")
     wait_until(lambda: docker.out("logs", "fol") == "early")
     process = docker.popen("logs", "-f", "--tail", "0", "fol")
-    time.sleep(0.3)
+    engine.wait_answered("follow=1")
     # The container may end, and all its processes with it, before this one has.
     docker("exec", "fol", "sh", "-c", "echo > /go", check=False)
     assert process.stdout.read() == b"late\n" and process.wait() == 0
@@ -159,8 +159,9 @@ def test_stats_percentages(docker, engine):
                         docker.out("stats", "--no-stream", "--format", form, "busy").split("|")))
     found = sample()
     assert found["name"] == "busy" and found["pids"] == "1"
-    # A machine with much else to do gives less than the limit, never more.
-    assert 2 < float(found["cpu"].rstrip("%")) < 65, found
+    # A machine with much else to do gives less than the limit; and where much time goes by between the look at the container
+    # and the look at the machine, one sample may be wrong.
+    wait_until(lambda: 2 < float(sample()["cpu"].rstrip("%")) < 65, what="half a processor")
     used, limit = found["usage"].split(" / ")
     assert limit == "128MiB" and 32 <= float(used.removesuffix("MiB")) < 48
     assert 25 <= float(found["memory"].rstrip("%")) < 38
@@ -184,6 +185,8 @@ def test_stats_stream(docker):
 
 def test_top(docker):
     docker("run", "-d", "--name", "topped", "-u", "alice", IMAGE, "sh", "-c", "sleep 999 & exec sleep 1000")
+    both = lambda: {"sleep 999", "sleep 1000"} == {line.split(None, 7)[7] for line in docker.out("top", "topped").splitlines()[1:]}
+    wait_until(both, what="both processes")
     lines = docker.out("top", "topped").splitlines()
     assert lines[0].split() == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"] and len(lines) == 3
     lines = docker.out("top", "topped", "-eo", "pid,args").splitlines()
@@ -250,15 +253,15 @@ def test_attach_flags(docker):
     assert "cannot attach to a stopped container" in docker("attach", "att", check=False).stderr.lower()
 
 
-def test_attach_passes_signals(docker):
+def test_attach_passes_signals(docker, engine):
     docker("run", "-d", "--name", "sig", IMAGE, "probe", "signals")
     wait_until(lambda: docker.out("logs", "sig") == "ready")
     process = docker.popen("attach", "--no-stdin", "sig")
-    time.sleep(0.5)
+    engine.wait_answered("/attach?")
     process.send_signal(1)
     assert process.stdout.readline() == b"signal 1\n"
     docker("kill", "-s", "USR2", "sig")
-    assert process.wait(10) == 42
+    assert process.wait(40) == 42
 
 
 @pytest.mark.parametrize("arguments, script, expected", [
@@ -351,8 +354,8 @@ def test_several_at_once(docker):
 
 
 def test_kill_and_stop_flags(docker):
-    docker("run", "-d", "--name", "ks", IMAGE, "sh", "-c", "trap 'exit 5' USR1; " + LOOP)
-    docker("exec", "ks", "true")
+    docker("run", "-d", "--name", "ks", IMAGE, "sh", "-c", "trap 'exit 5' USR1; echo set; " + LOOP)
+    wait_until(lambda: docker.out("logs", "ks") == "set")
     docker("kill", "--signal", "SIGUSR1", "ks")
     assert docker.out("wait", "ks") == "5"
     assert "is not running" in docker("kill", "ks", check=False).stderr
@@ -360,7 +363,8 @@ def test_kill_and_stop_flags(docker):
     assert "nvalid signal" in docker("kill", "-s", "nonsense", "ks", check=False).stderr
     begin = time.monotonic()
     docker("stop", "-t", "1", "ks")
-    assert 0.9 < time.monotonic() - begin < 8 and docker.out("inspect", "-f", "{{.State.ExitCode}}", "ks") == "137"
+    # The command's own patience would be ten seconds.
+    assert 0.9 < time.monotonic() - begin < 10 and docker.out("inspect", "-f", "{{.State.ExitCode}}", "ks") == "137"
 
 
 def test_rm_flags(docker):

@@ -4,7 +4,6 @@ import io
 import socket
 import tarfile
 import threading
-import time
 from datetime import datetime
 
 import docker as sdk
@@ -48,7 +47,7 @@ def archive(**content):
 
 def test_run_forms(client):
     assert client.containers.run(IMAGE, "echo 'two words'", remove=True) == b"two words\n"
-    assert client.containers.run(IMAGE, ["sh", "-c", "echo o; sleep 0.1; echo e >&2"], remove=True, stderr=True) == b"o\ne\n"
+    assert client.containers.run(IMAGE, ["sh", "-c", "echo o; sleep 0.7; echo e >&2"], remove=True, stderr=True) == b"o\ne\n"
     assert client.containers.run(IMAGE, ["sh", "-c", "echo o; echo e >&2"], remove=True, stdout=False, stderr=True) == b"e\n"
     stream = client.containers.run(IMAGE, ["sh", "-c", "for i in 1 2 3; do echo $i; done"], stream=True, remove=True)
     assert b"".join(stream) == b"1\n2\n3\n"
@@ -134,19 +133,20 @@ def test_prune(client, box):
 
 
 def test_start_stop_restart_kill_wait(client):
-    container = client.containers.create(IMAGE, ["sh", "-c", "trap 'exit 5' USR1; trap 'exit 6' TERM; while :; do sleep 0.05; done"])
+    container = client.containers.create(IMAGE, ["sh", "-c", "trap 'exit 5' USR1; trap 'exit 6' TERM; echo set; while :; do sleep 0.05; done"])
     assert status(container) == "created"
     container.start()
     assert status(container) == "running"
+    wait_until(lambda: container.logs() == b"set\n")
     begun = container.attrs["State"]["StartedAt"]
-    container.restart(timeout=5)
+    container.restart(timeout=25)
     assert status(container) == "running" and container.attrs["State"]["StartedAt"] > begun
-    time.sleep(0.3)  # The shell sets its traps.
+    wait_until(lambda: container.logs() == b"set\n" * 2)
     container.kill("SIGUSR1")
     assert container.wait() == {"StatusCode": 5} or container.wait()["StatusCode"] == 5
     container.start()
-    time.sleep(0.3)
-    container.stop()
+    wait_until(lambda: container.logs() == b"set\n" * 3)
+    container.stop(timeout=25)
     assert container.wait(condition="not-running")["StatusCode"] == 6
     assert status(container) == "exited"
     with pytest.raises(sdk.errors.APIError) as caught:
@@ -154,22 +154,22 @@ def test_start_stop_restart_kill_wait(client):
     assert caught.value.status_code == 409
     container.start()
     container.kill(signal=9)
-    assert container.wait(timeout=10)["StatusCode"] == 137
+    assert container.wait()["StatusCode"] == 137
 
 
-def test_wait_conditions(client):
+def test_wait_conditions(client, engine):
     container = client.containers.create(IMAGE, ["sh", "-c", "exit 3"])
     found = []
     threads = [threading.Thread(target=lambda c=c: found.append((c, container.wait(condition=c)["StatusCode"])))
                for c in ("next-exit", "removed")]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    engine.wait_answered("/wait?", 2)
     container.start()
-    threads[0].join(20)
+    threads[0].join(40)
     container.wait()
     container.remove()
-    threads[1].join(20)
+    threads[1].join(40)
     assert sorted(found) == [("next-exit", 3), ("removed", 3)]
 
 
@@ -293,7 +293,7 @@ def test_diff(client):
 
 
 def test_logs(client):
-    container = client.containers.run(IMAGE, ["sh", "-c", "echo one; sleep 1.1; echo two; sleep 0.1; echo err >&2"], detach=True)
+    container = client.containers.run(IMAGE, ["sh", "-c", "echo one; sleep 2; echo two; sleep 0.7; echo err >&2"], detach=True)
     container.wait()
     assert container.logs() == b"one\ntwo\nerr\n"
     assert container.logs(stdout=False) == b"err\n" and container.logs(stderr=False) == b"one\ntwo\n"

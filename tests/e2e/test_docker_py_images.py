@@ -221,12 +221,12 @@ def test_info_version_ping_df(client, engine):
     assert client.api.inspect_container(client.containers.create(IMAGE, ["true"]).id)["State"]["Status"] == "created"
 
 
-def test_events(client):
+def test_events(client, engine):
     stream = client.events(decode=True, filters={"type": ["container", "volume", "image"]})
     seen = []
     reader = threading.Thread(target=lambda: seen.extend((e["Type"], e["Action"]) for e in stream))
     reader.start()
-    time.sleep(0.3)
+    engine.wait_answered("/events?")
     client.volumes.create("py-events").remove()
     container = client.containers.run(IMAGE, ["sleep", "100"], detach=True, name="py-events")
     container.exec_run(["true"])
@@ -243,7 +243,7 @@ def test_events(client):
                 ("container", "destroy"), ("image", "tag"), ("image", "untag")]
     wait_until(lambda: ("image", "untag") in seen, what="the last event")
     stream.close()
-    reader.join(10)
+    reader.join(40)
     trimmed = [(t, a.strip()) for t, a in seen if a not in ("die", "exec_die")]
     assert trimmed == [(t, a.strip()) for t, a in expected]
     assert [a for _, a in seen].count("die") == 1 and [a for _, a in seen].count("exec_die") == 1

@@ -38,7 +38,7 @@ class Cli:
             "DOCKER_CONFIG": str(engine.dir / "docker-config"), "TERM": "xterm", "LANG": "C.UTF-8",
         }
 
-    def __call__(self, *args, check=True, stdin=None, timeout=60, text=True):
+    def __call__(self, *args, check=True, stdin=None, timeout=100, text=True):
         """Run it to the end; the result has returncode, stdout and stderr."""
         options = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
         done = subprocess.run([self.path, *map(str, args)], env=self.environment, capture_output=True, text=text,
@@ -94,7 +94,7 @@ class Terminal:
         self.seen += data
         return bool(data) or None
 
-    def expect(self, text, timeout=15):
+    def expect(self, text, timeout=40):
         """Read until `text` has appeared after what was expected before; returns what came before it."""
         wanted = text.encode()
         deadline = time.monotonic() + timeout
@@ -104,7 +104,7 @@ class Terminal:
         before, _, self.seen = self.seen.partition(wanted)
         return before.decode(errors="replace")
 
-    def wait(self, timeout=15):
+    def wait(self, timeout=40):
         """Everything up to the end; returns (exit code, text)."""
         deadline = time.monotonic() + timeout
         while True:
