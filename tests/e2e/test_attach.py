@@ -92,7 +92,7 @@ def test_detach_keys(engine, keys, typed):
     query = {"detachKeys": keys} if keys else {}
     answer = stream(container, stdin=1, stdout=1, **query)
     answer.connection.write(b"before\n")
-    wait_until(lambda: b"before" in answer.connection.some())
+    assert answer.connection.until(b"before") is not None
     answer.connection.write(typed)
     drain(answer)
     assert container.state["Running"]
@@ -281,7 +281,7 @@ def test_a_silent_client_that_goes_away_is_let_go(engine, what):
     descriptors = lambda: len(os.listdir(f"/proc/{engine.pid}/fd"))
     before = descriptors()
     clients = []
-    for _ in range(10):
+    for _ in range(20):
         if what == "attach":
             clients.append(container.api.request(
                 "POST", "", raw_target=f"/v1.41{container.path}/attach?stream=1&stdout=1", hijack=True))
@@ -292,7 +292,7 @@ def test_a_silent_client_that_goes_away_is_let_go(engine, what):
     for client in clients:
         client.close()
     # The pipe of an exec's output is read on until its end.
-    left = 0 if what == "attach" else 10
+    left = 0 if what == "attach" else 20
     wait_until(lambda: descriptors() <= before + left + 2)
 
 
@@ -373,5 +373,5 @@ def test_half_open_connections_end_with_the_container(engine):
     start = time.monotonic()
     for answer in answers:
         drain(answer)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     killer.join()

@@ -141,7 +141,7 @@ def test_follow_ends_at_until(engine):
     answer = engine.api.get("/events", until=f"{time.time() + 1:.3f}", stream=True, expect=200)
     start = time.monotonic()
     answer.read()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
 
 
 def test_history_then_follow(engine, since):

@@ -269,7 +269,7 @@ def test_ends_with_its_container(box):
     begun = time.monotonic()
     box.kill()
     drain(answer)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
 
 
 def test_a_client_that_leaves_does_not_end_it(box):
@@ -323,7 +323,7 @@ def test_children_that_keep_the_output_open(box):
     """The exec is over when its process is, whoever still holds its pipes... as long as Docker would wait."""
     id = create(box, ["sh", "-c", "sleep 1000 & echo parent"], AttachStdout=True)
     answer = start(box, id)
-    assert b"parent" in answer.connection.some()
+    assert answer.connection.until(b"parent") is not None
     wait_until(lambda: not box.api.get(f"/exec/{id}/json").json["Running"])
     answer.close()
 

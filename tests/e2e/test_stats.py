@@ -2,11 +2,10 @@
 
 import json
 import threading
-import time
 
 import pytest
 
-from harness.engine import wait_until
+from harness.engine import quickest, wait_until
 
 NEVER = "0001-01-01T00:00:00Z"
 
@@ -35,9 +34,9 @@ def percent(sample):
 def test_a_limited_loop(engine):
     # So little that it is held back on the busiest machine, too.
     container = engine.start_container("while :; do :; done", host={"CpuQuota": 20000, "CpuPeriod": 100000})
-    time.sleep(0.5)
-    sample = once(container, stream=0)
-    assert 10 < percent(sample) < 30
+    wait_until(lambda: once(container, stream=0, one_shot=1)["cpu_stats"]["throttling_data"]["throttled_periods"] > 0)
+    # A machine without time may let much of it go by between the look at the container and the look at itself.
+    sample = wait_until(lambda: (s := once(container, stream=0)) and 10 < percent(s) < 30 and s, what="a fifth of a processor")
     assert sample["cpu_stats"]["throttling_data"]["throttled_periods"] > 0
     assert sample["cpu_stats"]["throttling_data"]["throttled_time"] > 0
     assert sample["preread"] < sample["read"] and sample["preread"] != NEVER
@@ -62,9 +61,9 @@ def test_without_a_limit_the_machine_is_the_limit(engine):
 
 def test_one_shot(engine):
     container = engine.start_container(name=engine.name())
-    before = time.monotonic()
-    sample = once(container, stream=0, one_shot=1)
-    assert time.monotonic() - before < 0.9
+    # A second sample would come after a second.
+    took, sample = quickest(lambda: once(container, stream=0, one_shot=1))
+    assert took < 0.9
     assert sample["preread"] == NEVER and sample["precpu_stats"]["cpu_usage"]["total_usage"] == 0
     assert "system_cpu_usage" not in sample["precpu_stats"]
     assert sample["cpu_stats"]["system_cpu_usage"] > 0
@@ -142,7 +141,7 @@ def test_many_clients_of_one_container(engine):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert len(found) == 20
     assert all(5 < percent(samples[-1]) < 45 for samples in found)
 
