@@ -86,11 +86,11 @@ def test_program_killed_by_a_signal(engine):
 
 
 def test_stop_sends_the_stop_signal(engine):
-    container = engine.start_container(["probe", "signals"], StopSignal="SIGINT")
+    container = engine.start_container(["probe", "signals"], StopSignal="SIGINT", StopTimeout=100)
     container.wait_log("ready")
     start = time.monotonic()
     container.stop(t=1)
-    assert 0.9 < time.monotonic() - start < 8
+    assert 0.9 < time.monotonic() - start < 50
     assert container.logs()[0] == "ready\nsignal 2\n"
     assert container.state["ExitCode"] == 137
 
@@ -100,7 +100,8 @@ def test_stop_default_signal_and_graceful_end(engine):
     container.wait_log("ready")
     start = time.monotonic()
     container.stop()
-    assert time.monotonic() - start < 5
+    # When the ten seconds are over it is killed.
+    assert time.monotonic() - start < 10
     assert container.state["ExitCode"] == 5
 
 
@@ -109,7 +110,8 @@ def test_stop_timeout_of_the_container(engine):
     container.wait_log("ready")
     start = time.monotonic()
     container.stop()
-    assert 0.9 < time.monotonic() - start < 6
+    # Ten seconds are what others get.
+    assert 0.9 < time.monotonic() - start < 10
 
 
 def test_stop_what_does_not_run(engine):
@@ -182,7 +184,7 @@ class Waiter(threading.Thread):
         self.answer.read()
         self.status = self.answer.json
 
-    def done(self, timeout=15):
+    def done(self, timeout=40):
         self.join(timeout)
         assert not self.is_alive()
         return self.status["StatusCode"]
@@ -322,16 +324,24 @@ def test_prune(engine):
     assert running.state["Running"]
 
 
+def standing_still(container):
+    """The log, when nothing is added to it any more: what was written before may be on its way for a moment."""
+    looks = []
+
+    def same():
+        looks.append(container.logs()[0])
+        time.sleep(0.05)
+        return len(set(looks[-6:])) == 1 and len(looks) > 6 and looks[-1]
+    return wait_until(same, what="a log that does not grow")
+
+
 def test_pause(engine):
     container = engine.start_container(["probe", "lines", "-1", "1000"])
     container.wait_log("line 5\n")
     container.api.post(f"{container.path}/pause", expect=204)
     assert container.state["Status"] == "paused" and container.state["Running"]
     assert container.api.post(f"{container.path}/pause", expect=409).message == f"Container {container.id} is already paused"
-    time.sleep(0.2)
-    one = container.logs()[0]
-    time.sleep(0.2)
-    assert container.logs()[0] == one
+    one = standing_still(container)
     container.api.post(f"{container.path}/unpause", expect=204)
     wait_until(lambda: container.logs()[0] != one)
     assert container.state["Status"] == "running"

@@ -556,6 +556,8 @@ def test_logging_goes_on_without_the_daemon(engine, receiver):
     assert container.state["Running"]
     container.kill()
     container.wait()
+    # Whole lines: the last ones may be on their way.
+    wait_until(lambda: bytes(server.received).endswith(b"\n"))
     numbers = [int(line.rsplit(" ", 1)[1]) for line in bytes(server.received).decode().splitlines()]
     assert numbers == list(range(1, len(numbers) + 1))
 
