@@ -20,7 +20,7 @@ def test_network_commands(docker, engine):
     assert docker.out("inspect", "-f", address, "cli-a") == "10.77.0.200"
     docker("run", "-d", "--name", "cli-b", IMAGE, "sleep", "1000")
     docker("network", "connect", "--ip", "10.77.0.201", "--alias", "second", "cli-net", "cli-b")
-    assert docker("exec", "cli-b", "ping", "-c", "1", "-w", "5", "10.77.0.200").returncode == 0
+    assert docker("exec", "cli-b", "ping", "-c", "1", "-w", "30", "10.77.0.200").returncode == 0
     assert docker.out("ps", "--filter", "network=cli-net", "--format", "{{.Names}} {{.Networks}}").splitlines()[-1] == "cli-a cli-net"
     done = docker("network", "rm", "cli-net", check=False)
     assert done.returncode == 1 and "has active endpoints" in done.stderr

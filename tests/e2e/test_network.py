@@ -11,7 +11,7 @@ from harness.engine import wait_until
 def ask(engine, where, address, port, text="hello", kind=socket.SOCK_STREAM):
     """Send `text` to an echo server from a place, return its answer."""
     with engine.sandbox.socket(where, kind) as sock:
-        sock.settimeout(5)
+        sock.settimeout(30)
         sock.connect((address, port))
         sock.sendall(text.encode())
         return sock.recv(4096).decode()
@@ -228,10 +228,11 @@ def test_conflict_leaves_nothing(engine):
     assert "driver failed programming external connectivity on endpoint" in message
     assert "8080 failed: port is already allocated" in message
     assert second.state["Status"] == "created" and second.state["Error"] != ""
+    # The kernel may only now take away what earlier tests have left.
     assert set(engine.sandbox.links()) <= set(links)
     assert sorted(engine.sandbox.ruleset()) == sorted(rules)
-    assert len(engine.sandbox.mounts()) == len(mounts)
-    assert engine.sandbox.cgroups() == cgroups
+    assert set(engine.sandbox.mounts()) <= set(mounts)
+    wait_until(lambda: set(engine.sandbox.cgroups()) <= set(cgroups), what="the cgroups as they were")
     assert engine.api.get("/networks/bridge").json["Containers"] == addresses
     first.kill()
     first.wait()
@@ -308,7 +309,7 @@ def test_links(engine):
     names = {tuple(sorted(c["Names"])) for c in engine.api.get("/containers/json").json}
     assert names == {("/link-client",), ("/link-client/data-base", "/link-server")}
     assert engine.api.get("/containers/link-client/data-base/json", expect=200).json["Id"] == server.id
-    assert client.exec("ping -c 1 -w 5 data-base || nc -z data-base 1 || true")[0] == 0
+    assert client.exec("ping -c 1 -w 30 data-base || nc -z data-base 1 || true")[0] == 0
 
 
 def test_link_without_an_alias(engine):

@@ -40,7 +40,7 @@ def test_links_between_members(engine, when):
     assert resolves(linked, "db") == resolves(linked, "target") == address
     assert resolves(other, "db") is None and resolves(other, "target") == address
     assert linked.networks["home"]["Links"] == links
-    assert linked.exec("ping -c 1 -w 5 db")[0] == 0
+    assert linked.exec("ping -c 1 -w 30 db")[0] == 0
     # They follow the target.
     target.remove(force=True)
     engine.start_container(network="home")

@@ -1,6 +1,7 @@
 """Network and IPAM plugins by Docker's protocol, with a plugin in Python that makes bridges and veth pairs."""
 
 import json
+import socket
 
 import pytest
 
@@ -45,10 +46,10 @@ def test_a_network_of_a_plugin(engine, plugin, network):
     addresses = [c.inspect()["NetworkSettings"]["Networks"][name] for c in (one, two)]
     assert all(a["IPAddress"].startswith("10.77.1.") and a["Gateway"] == "10.77.1.1" for a in addresses)
     # Real traffic over the plugin's cable; its gateway, its hardware address and its route.
-    assert one.exec(["ping", "-c", "1", "-W", "5", "10.77.1.1"])[0] == 0
+    assert one.exec(["ping", "-c", "1", "-W", "30", "10.77.1.1"])[0] == 0
     if not engine.is_reference:
         # The reference's firewall looks at what passes a bridge, and drops it.
-        assert one.exec(["ping", "-c", "1", "-W", "5", addresses[1]["IPAddress"]])[0] == 0
+        assert one.exec(["ping", "-c", "1", "-W", "30", addresses[1]["IPAddress"]])[0] == 0
     routes = one.exec(["ip", "route"])[1]
     assert "default via 10.77.1.1 dev eth0" in routes and "198.51.100.0/24 via 10.77.1.1 dev eth0" in routes
     assert "link/ether 02:fe:" in one.exec(["ip", "link", "show", "eth0"])[1]
@@ -142,7 +143,10 @@ def test_ports_of_a_plugin(engine, plugin, network):
         assert {(p["PrivatePort"], p.get("PublicPort")) for p in listed["Ports"]} == {(80, 8080), (53, 9000), (99, None)}
     # Nobody else has them.
     with engine.sandbox.socket("host") as listener:
+        # Connections of earlier tests may linger there, so it takes what servers do.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 8080))
+        listener.listen()
 
 
 def test_a_plugin_that_cannot_publish(engine, plugin, network):
@@ -154,7 +158,7 @@ def test_a_plugin_that_cannot_publish(engine, plugin, network):
                                        host={"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}})
     container.wait_log("listening")
     with engine.sandbox.socket("host") as client:
-        client.settimeout(5)
+        client.settimeout(30)
         assert (client.connect_ex((engine.address, 8080)) == 0) == (not engine.is_reference)
     container.stop(t=0)
     wait_until(lambda: driver.state["endpoints"] == {}, what="the end of the endpoint")
@@ -300,7 +304,7 @@ def test_both_of_plugins(engine, plugin, network):
     name = network(networks.name, IPAM={"Driver": addresses.name, "Config": [{"Subnet": "10.77.4.0/24"}]})
     container = engine.start_container(network=name)
     gateway = container.inspect()["NetworkSettings"]["Networks"][name]["Gateway"]
-    assert gateway.startswith("10.77.4.") and container.exec(["ping", "-c", "1", "-W", "5", gateway])[0] == 0
+    assert gateway.startswith("10.77.4.") and container.exec(["ping", "-c", "1", "-W", "30", gateway])[0] == 0
 
 
 def test_a_daemon_that_is_killed(own_engine, closing):
@@ -315,7 +319,7 @@ def test_a_daemon_that_is_killed(own_engine, closing):
     ip = two.inspect()["NetworkSettings"]["Networks"]["kept"]["IPAddress"]
     engine.kill()
     engine.start()
-    assert one.exec(["ping", "-c", "1", "-W", "5", ip])[0] == 0
+    assert one.exec(["ping", "-c", "1", "-W", "30", ip])[0] == 0
     assert len(driver.state["endpoints"]) == 2
     engine.kill()
     shim = (engine.exec_root / "containers" / one.id / "shim.pid").read_text().split()[0]

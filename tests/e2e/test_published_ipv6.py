@@ -47,7 +47,7 @@ def connected(engine, where, address, port, kind=TCP):
 
 def ask(engine, where, address, port, kind=TCP, text="hello"):
     with connected(engine, where, address, port, kind) as sock:
-        sock.settimeout(3)
+        sock.settimeout(20)
         sock.sendall(text.encode())
         return sock.recv(4096).decode()
 
@@ -230,7 +230,7 @@ def test_stop_and_restart(engine):
         wait_until(lambda: answers(engine, "host", "::1", 8080))
     server.remove(force=True)
     assert not answers(engine, "host", "::1", 8080)
-    assert forwarders(engine) == []
+    wait_until(lambda: forwarders(engine) == [])
 
 
 def test_last_words(engine):
@@ -256,7 +256,7 @@ def test_pause(engine):
         with pytest.raises(TimeoutError):
             sock.recv(1)
         engine.api.post(f"/containers/{server.id}/unpause", expect=204)
-        sock.settimeout(10)
+        sock.settimeout(30)
         assert sock.recv(1) == b"x"
 
 
@@ -297,7 +297,7 @@ def test_a_network_with_ipv6(engine):
     wait_until(lambda: server.exec("netstat -ltn | grep -c ':80 '")[1].strip() == "1")
     assert addresses(server) == {"0.0.0.0", "::"}
     assert answers(engine, "outside", HOST, 8080) and answers(engine, "host", HOST, 8080)
-    assert forwarders(engine) == []
+    wait_until(lambda: forwarders(engine) == [])
     assert answers(engine, "host", "::1", 8080)
     for network, verb in (("front", "connect"), ("six", "disconnect"), ("six", "connect"), ("front", "disconnect")):
         engine.api.post(f"/networks/{network}/{verb}", {"Container": server.id}, expect=200)
@@ -377,14 +377,14 @@ def test_the_daemon_is_not_needed(own_engine):
     engine.api.post("/networks/bridge/disconnect", {"Container": server.id}, expect=200)
     wait_until(lambda: answers(engine, "host", "::1", 8080))
     server.remove(force=True)
-    assert forwarders(engine) == []
+    wait_until(lambda: forwarders(engine) == [])
 
 
 @pytest.mark.differs(reference="it has a process for each port, which nobody starts again")
 def test_whoever_carries_may_be_killed(engine):
     before = set(engine.sandbox.processes())
     server = cat(engine, [{"HostPort": "8080"}, {"HostPort": "8081"}])
-    assert len(set(engine.sandbox.processes()) - before) == 2, "the container and its parent"
+    wait_until(lambda: len(set(engine.sandbox.processes()) - before) == 2, what="the container and its parent alone")
     for _ in range(3):
         with connected(engine, "host", "::1", 8080) as sock:
             sock.sendall(b"x")

@@ -17,7 +17,7 @@ def networks(engine):
 
 def ask(engine, where, address, port, kind=socket.SOCK_STREAM, text="hello"):
     with engine.sandbox.socket(where, kind) as sock:
-        sock.settimeout(3)
+        sock.settimeout(20)
         sock.connect((address, port))
         sock.sendall(text.encode())
         return sock.recv(4096).decode()
@@ -41,9 +41,9 @@ def test_from_everywhere(engine, kind, type):
         assert answers(engine, where, address, 8080, type), (where, address)
     if kind == "tcp":
         for network in ("front", "back", "bridge"):
-            out = engine.output(f"echo hi | nc -w 2 {engine.address} 8080", network=network)
+            out = engine.output(f"echo hi | nc -w 20 {engine.address} 8080", network=network)
             assert out.startswith("echo:hi"), network
-        assert server.exec(f"echo hi | nc -w 2 {engine.address} 8080")[1].startswith("echo:hi"), "itself"
+        assert server.exec(f"echo hi | nc -w 20 {engine.address} 8080")[1].startswith("echo:hi"), "itself"
     assert ask(engine, "outside", engine.address, 8080, type) == f"echo:hello from {engine.outside_address}"
 
 
@@ -102,7 +102,7 @@ def test_a_port_of_another_network_is_taken(engine):
 def test_senders_find_the_container_of_the_moment(engine):
     """A sender of datagrams that never pauses is not sent to a container that is gone."""
     with engine.sandbox.socket("outside", socket.SOCK_DGRAM) as sender:
-        sender.settimeout(3)
+        sender.settimeout(20)
         # Not connected: what was refused in between is nobody's error.
         at = (engine.address, 8080)
         for network in ("front", "back"):
@@ -121,7 +121,7 @@ def test_connections_outlive_the_daemon(own_engine):
     wait_until(lambda: server.exec("netstat -ltn | grep -c ':80 '")[1].strip() == "1")
     with engine.sandbox.socket("outside") as outside, engine.sandbox.socket("host") as local:
         for sock, address in ((outside, engine.address), (local, "127.0.0.1")):
-            sock.settimeout(3)
+            sock.settimeout(20)
             sock.connect((address, 8080))
             sock.sendall(b"one\n")
             assert sock.recv(100).startswith(b"one")
@@ -136,10 +136,11 @@ def test_connections_outlive_the_daemon(own_engine):
 
 
 def test_no_process_for_a_port(engine):
-    before = len(engine.sandbox.processes())
+    # By their numbers: those of earlier tests may be on their way out.
+    before = set(engine.sandbox.processes())
     echo(engine, [{"HostPort": "8080"}, {"HostPort": "8081"}, {"HostPort": "8082"}])
-    more = len(engine.sandbox.processes()) - before
-    assert more == 2 or engine.is_reference, "the container and its parent"
+    if not engine.is_reference:
+        wait_until(lambda: len(set(engine.sandbox.processes()) - before) == 2, what="the container and its parent alone")
 
 
 def test_ipv6(engine):
@@ -153,7 +154,7 @@ def test_ipv6(engine):
                                        host={"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}})
     wait_until(lambda: container.exec("netstat -ltn | grep -c ':80 '")[1].strip() == "1")
     assert {binding["HostIp"] for binding in ports(container)} == {"0.0.0.0", "::"}
-    fetch = ["timeout", "3", "bash", "-c", "cat < /dev/tcp/fd00:99::2/8080"]
+    fetch = ["timeout", "30", "bash", "-c", "cat < /dev/tcp/fd00:99::2/8080"]
     outside = ["nsenter", "-t", str(engine.sandbox.outside_pid), "-n", *fetch]
     assert subprocess.run(outside, capture_output=True, text=True).stdout.strip() == "open"
     assert engine.sandbox.run(fetch).stdout.strip() == "open"
