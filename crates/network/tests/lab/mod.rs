@@ -25,7 +25,7 @@ pub(crate) const NEIGHBOUR6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0,
 pub(crate) const DEFAULT: Id = Id::from_bytes([0xde; 32]);
 
 /// How long a packet may take that is expected, and one that is not.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 const IMPATIENCE: Duration = Duration::from_millis(400);
 
 /// A network namespace; it ends when nothing refers to it any more.
@@ -394,7 +394,7 @@ impl Container {
 
 /// For what the kernel or a thread does in the background.
 pub(crate) fn eventually(condition: impl Fn() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(40);
     while Instant::now() < deadline {
         if condition() {
             return true;
