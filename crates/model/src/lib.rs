@@ -11,6 +11,7 @@ pub mod names;
 pub mod platform;
 pub mod reference;
 pub mod state;
+mod text;
 pub mod timestamp;
 
 pub use digest::Digest;
