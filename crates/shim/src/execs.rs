@@ -59,6 +59,10 @@ pub(crate) struct Execs {
     next: u32,
 }
 
+fn setup(e: &io::Error) -> Failure {
+    Failure::os(Stage::Setup, "read the plan of an exec", e)
+}
+
 impl Execs {
     /// Clones the process; the outcome comes by [`Execs::report`]. `fds` are the request's.
     pub(crate) fn start(
@@ -70,16 +74,11 @@ impl Execs {
         init: &Init<'_>,
         poller: &Poller,
     ) -> Result<(), Failure> {
-        if self.knows(&id) {
-            return Err(Failure::new(Stage::State, format!("exec {id} is running already")));
-        }
-        let setup = |e: io::Error| Failure::os(Stage::Setup, "read the plan of an exec", &e);
-        let mut fds = fds.into_iter();
-        let file = fds.next().map(File::from).ok_or_else(|| setup(io::ErrorKind::InvalidInput.into()))?;
-        let process: ProcessSpec = crate::plan::read(&file).and_then(|bytes| spec::decode(&bytes)).map_err(setup)?;
-        let stdio = StdioFds { stdin: fds.next(), stdout: fds.next(), stderr: fds.next() };
-        let plan = files.plan().map_err(setup)?;
-        let seccomp = if process.seccomp { files.seccomp().map_err(setup)? } else { Vec::new() };
+        let (file, stdio) = self.admit(&id, fds)?;
+        let process: ProcessSpec =
+            crate::plan::read(&file).and_then(|bytes| spec::decode(&bytes)).map_err(|e| setup(&e))?;
+        let plan = files.plan().map_err(|e| setup(&e))?;
+        let seccomp = if process.seccomp { files.seccomp().map_err(|e| setup(&e))? } else { Vec::new() };
         let child = exec::exec(init.pid, init.pidfd, &plan, &process, &seccomp, stdio)?;
         let pidfd = child.pidfd().try_clone_to_owned();
         self.add(id, child, asker, poller).map_err(|e| {
@@ -100,15 +99,9 @@ impl Execs {
         files: &PlanFiles,
         poller: &Poller,
     ) -> Result<(), Failure> {
-        if self.knows(&id) {
-            return Err(Failure::new(Stage::State, format!("exec {id} is running already")));
-        }
-        let setup = |e: io::Error| Failure::os(Stage::Setup, "read the plan of an exec", &e);
-        let mut fds = fds.into_iter();
-        let process = fds.next().map(File::from).ok_or_else(|| setup(io::ErrorKind::InvalidInput.into()))?;
-        let stdio = StdioFds { stdin: fds.next(), stdout: fds.next(), stderr: fds.next() };
-        let plan = files.plan().map_err(setup)?;
-        let oci = plan.oci.as_ref().ok_or_else(|| setup(io::ErrorKind::InvalidInput.into()))?;
+        let (process, stdio) = self.admit(&id, fds)?;
+        let plan = files.plan().map_err(|e| setup(&e))?;
+        let oci = plan.oci.as_ref().ok_or_else(|| setup(&io::ErrorKind::InvalidInput.into()))?;
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         let with_pipes = stdio.stdin.is_some().then_some(&stdio);
@@ -122,6 +115,16 @@ impl Execs {
         self.all
             .insert(number, Exec { id, process: Process::Launching { exec: Box::new(exec), asker, _report: report } });
         Ok(())
+    }
+
+    /// What a request brings along: the process, as the runtime reads it, and the ends of its pipes.
+    fn admit(&self, id: &str, fds: Vec<OwnedFd>) -> Result<(File, StdioFds), Failure> {
+        if self.knows(id) {
+            return Err(Failure::new(Stage::State, format!("exec {id} is running already")));
+        }
+        let mut fds = fds.into_iter();
+        let process = fds.next().map(File::from).ok_or_else(|| setup(&io::ErrorKind::InvalidInput.into()))?;
+        Ok((process, StdioFds { stdin: fds.next(), stdout: fds.next(), stderr: fds.next() }))
     }
 
     /// The other runtime has done its part.
