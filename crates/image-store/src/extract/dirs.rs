@@ -94,23 +94,31 @@ impl Dirs {
         }
     }
 
-    /// Makes a directory and its parents, each beneath the one before.
     fn make(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, ExtractError> {
-        let mut made = self.root.clone();
-        let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(i, _)| i).chain([path.len()]);
-        for end in ends {
-            let prefix = &path[..end];
-            let (_, name) = names::split(prefix);
-            made = match self.existing(prefix) {
-                Err(Errno::NOENT) => {
-                    mkdirat(&*made, name, Mode::from_raw_mode(0o755))
-                        .map_err(|e| ExtractError::system("make directory", prefix, e))?;
-                    self.existing(prefix)
-                }
-                found => found,
-            }
-            .map_err(|e| ExtractError::system("open", prefix, e))?;
-        }
-        Ok(made)
+        make_each(self.root.clone(), path, |prefix| self.existing(prefix))
     }
+}
+
+/// Makes a directory and its parents, each beneath the one before. `existing` opens what is there.
+pub(super) fn make_each(
+    root: Rc<OwnedFd>,
+    path: &[u8],
+    mut existing: impl FnMut(&[u8]) -> Result<Rc<OwnedFd>, Errno>,
+) -> Result<Rc<OwnedFd>, ExtractError> {
+    let mut made = root;
+    let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).chain([path.len()]);
+    for end in ends {
+        let prefix = &path[..end];
+        made = match existing(prefix) {
+            Err(Errno::NOENT) => {
+                let (_, name) = names::split(prefix);
+                mkdirat(&*made, name, Mode::from_raw_mode(0o755))
+                    .map_err(|e| ExtractError::system("make directory", prefix, e))?;
+                existing(prefix)
+            }
+            found => found,
+        }
+        .map_err(|e| ExtractError::system("open", prefix, e))?;
+    }
+    Ok(made)
 }

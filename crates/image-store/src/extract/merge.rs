@@ -7,6 +7,7 @@
 use super::{
     ExtractError, Extracted, Limits,
     apply::copy,
+    dirs::make_each,
     error::lossy,
     metadata::{Late, finish_file, finish_object, set_modified},
     names::{clean, split},
@@ -274,22 +275,7 @@ impl<'a> Merge<'a> {
     }
 
     fn make(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, ExtractError> {
-        let mut made = self.into.clone();
-        let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).chain([path.len()]);
-        for end in ends {
-            let prefix = &path[..end];
-            made = match self.existing(prefix) {
-                Err(Errno::NOENT) => {
-                    let (_, name) = split(prefix);
-                    mkdirat(&*made, name, Mode::from_raw_mode(0o755))
-                        .map_err(|e| ExtractError::system("make directory", prefix, e))?;
-                    self.existing(prefix)
-                }
-                found => found,
-            }
-            .map_err(|e| ExtractError::system("open", prefix, e))?;
-        }
-        Ok(made)
+        make_each(self.into.clone(), path, |prefix| self.existing(prefix))
     }
 
     fn existing(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
