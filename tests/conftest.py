@@ -111,6 +111,37 @@ def engine(request, shared_engine):
         raise
 
 
+@pytest.fixture(scope="module")
+def module_engine(request, engine_kind):
+    """One engine for a file's tests, started as its `ENGINE` says: arguments of `Engine`."""
+    made = Engine(engine_kind, **request.module.ENGINE)
+    try:
+        made.load_images()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def engine_of_module(request, module_engine):
+    """The same, clean before and after."""
+    module_engine.recorder.drain()
+    request.node.engine = module_engine
+    yield module_engine
+    module_engine.remove_everything()
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """dockerd, beside the engine that is tested."""
+    engine = Engine("reference")
+    try:
+        engine.load_images()
+        yield engine
+    finally:
+        engine.close()
+
+
 @pytest.fixture
 def own_engine(request, engine_kind):
     """Makes engines for one test that kills, restarts or configures them."""

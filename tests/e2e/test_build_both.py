@@ -6,7 +6,6 @@ import tarfile
 import pytest
 
 from harness.build import build, context, history, walk
-from harness.engine import Engine
 
 BASE = "FROM busybox:e2e\n"
 # What a configuration may say otherwise, and why.
@@ -59,16 +58,6 @@ EXPLAINED = {
     "copy everything": {"all/set": SETUID},
     "unpack": {"v": ARCHIVE, "v/top": ARCHIVE, "v/in/side": ARCHIVE},
 }
-
-
-@pytest.fixture(scope="module")
-def reference():
-    engine = Engine("reference")
-    try:
-        engine.load_images()
-        yield engine
-    finally:
-        engine.close()
 
 
 def described(engine, text, **query):

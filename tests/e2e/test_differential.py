@@ -6,7 +6,7 @@ import re
 import pytest
 
 from harness import images
-from harness.engine import IMAGE, Engine
+from harness.engine import IMAGE
 from harness.rootfs import TarBuilder, busybox
 
 HEX = re.compile(r"\b[0-9a-f]{64}\b")
@@ -34,17 +34,6 @@ EXPECTED = {
     r"^/Metadata/LastTagTime$": "time",
     r"^/Created$": "time",
 }
-
-
-@pytest.fixture(scope="module")
-def reference():
-    """The other engine."""
-    engine = Engine("reference")
-    try:
-        engine.load_images()
-        yield engine
-    finally:
-        engine.close()
 
 
 @pytest.fixture

@@ -7,27 +7,17 @@ import time
 
 import pytest
 
-from harness.engine import Engine, cgroup_v2, wait_until
+from harness.engine import cgroup_v2, wait_until
 from harness.http import Client
 
 RUNC = "/usr/sbin/runc"
 CRUN = "/usr/bin/crun"
-
-
-@pytest.fixture(scope="module")
-def module_engine(engine_kind):
-    made = Engine(engine_kind, ["--add-runtime", f"other={RUNC}", "--add-runtime", f"crun={CRUN}"])
-    made.load_images()
-    yield made
-    made.close()
+ENGINE = {"arguments": ["--add-runtime", f"other={RUNC}", "--add-runtime", f"crun={CRUN}"]}
 
 
 @pytest.fixture
-def engine(request, module_engine):
-    module_engine.recorder.drain()
-    request.node.engine = module_engine
-    yield module_engine
-    module_engine.remove_everything()
+def engine(engine_of_module):
+    return engine_of_module
 
 
 def other(**host):

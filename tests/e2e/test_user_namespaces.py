@@ -7,37 +7,16 @@ import tarfile
 import pytest
 
 from harness.build import build, walk
-from harness.engine import Engine, wait_until
+from harness.engine import wait_until
+from harness.remapped import COUNT, FIRST, prepare
 from harness.rootfs import TarBuilder
 
-FIRST, COUNT = 300000, 65536
-
-
-def prepare_users(engine):
-    """A user with subordinate ids, known to the engine's host alone."""
-    etc = engine.sandbox.own_etc()
-    for name, line in [("passwd", "remapped:x:7777:7777::/:/bin/false"), ("group", "remapped:x:7777:"),
-                       ("subuid", f"remapped:{FIRST}:{COUNT}"), ("subgid", f"remapped:{FIRST}:{COUNT}")]:
-        path = etc / name
-        path.write_text((path.read_text() if path.exists() else "") + line + "\n")
-    # As on a machine: others may pass.
-    engine.dir.chmod(0o711)
-
-
-@pytest.fixture(scope="module")
-def module_engine(engine_kind):
-    made = Engine(engine_kind, ["--userns-remap=remapped"], prepare=prepare_users)
-    made.load_images()
-    yield made
-    made.close()
+ENGINE = {"arguments": ["--userns-remap=remapped"], "prepare": prepare}
 
 
 @pytest.fixture
-def remapped(request, module_engine):
-    module_engine.recorder.drain()
-    request.node.engine = module_engine
-    yield module_engine
-    module_engine.remove_everything()
+def remapped(engine_of_module):
+    return engine_of_module
 
 
 def test_the_host_sees_other_ids(remapped):
@@ -280,7 +259,7 @@ def test_root_is_not_remapped(own_engine):
 
 def test_one_store_for_all(own_engine):
     """Containers and images are the same whether the daemon remaps or not."""
-    engine = own_engine(prepare=prepare_users)
+    engine = own_engine(prepare=prepare)
     if engine.is_reference:
         # It has a store for each map.
         return

@@ -4,34 +4,14 @@ import os
 
 import pytest
 
-from harness.engine import Engine
+from harness.remapped import COUNT, FIRST, prepare
 
-FIRST, COUNT = 300000, 65536
-
-
-def prepare(engine):
-    etc = engine.sandbox.own_etc()
-    for name, line in [("passwd", "remapped:x:7777:7777::/:/bin/false"), ("group", "remapped:x:7777:"),
-                       ("subuid", f"remapped:{FIRST}:{COUNT}"), ("subgid", f"remapped:{FIRST}:{COUNT}")]:
-        path = etc / name
-        path.write_text((path.read_text() if path.exists() else "") + line + "\n")
-    engine.dir.chmod(0o711)
-
-
-@pytest.fixture(scope="module")
-def module_engine(engine_kind):
-    made = Engine(engine_kind, ["--userns-remap=remapped", "--add-runtime", "other=/usr/sbin/runc"], prepare=prepare)
-    made.load_images()
-    yield made
-    made.close()
+ENGINE = {"arguments": ["--userns-remap=remapped", "--add-runtime", "other=/usr/sbin/runc"], "prepare": prepare}
 
 
 @pytest.fixture
-def engine(request, module_engine):
-    module_engine.recorder.drain()
-    request.node.engine = module_engine
-    yield module_engine
-    module_engine.remove_everything()
+def engine(engine_of_module):
+    return engine_of_module
 
 
 ALL = {"CapAdd": ["ALL"], "SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined"]}
