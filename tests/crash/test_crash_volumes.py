@@ -1,5 +1,6 @@
 """kill -9 of the daemon while volumes are made, filled, used, pruned and removed: nothing is lost and nothing leaks."""
 
+import contextlib
 import os
 import random
 import threading
@@ -9,6 +10,7 @@ import pytest
 
 from harness.engine import IMAGE, wait_until
 from harness.http import Client
+from harness.plugin import Plugin
 
 FILES = 300
 
@@ -137,3 +139,85 @@ def test_kill_while_a_shared_mount_is_in_use(own_engine):
     fresh.start()
     fresh.wait()
     assert fresh.logs()[0].strip() == "0"
+
+
+def places(engine, plugin, name, how):
+    """A new, empty volume; the directory that it is on the host."""
+    body = {"Name": name}
+    place = engine.data_root / "volumes" / name / "_data"
+    if how == "bind":
+        place = engine.dir / name
+        place.mkdir()
+        body["DriverOpts"] = {"type": "none", "o": "bind", "device": str(place)}
+    if how == "plugin":
+        place = plugin.directory / "mnt" / name
+        body["Driver"] = plugin.name
+    engine.api.post("/volumes/create", body, expect=201)
+    return place
+
+
+@pytest.mark.differs(reference="20.10 copies into the volume itself")
+@pytest.mark.parametrize("how", ["used", "bind", "plugin", "part"])
+def test_kill_while_a_directory_that_cannot_be_exchanged_is_filled(own_engine, request, how):
+    """It is used by a container, a mount, or a part of a volume: still it has all of the image's files or none."""
+    rounds = max(12, request.config.getoption("--crash-rounds") // 4)
+    engine = own_engine()
+    image_with_many_files(engine)
+    plugin = Plugin(engine, "VolumeDriver").start() if how == "plugin" else None
+    api = engine.api.at("1.45")
+    took = 0
+    results = {"whole": 0, "nothing": 0, "left to the next mount": 0}
+    for number in range(rounds):
+        name = f"fill-{number}"
+        place = places(engine, plugin, name, how)
+        user = None
+        mount = {"Type": "volume", "Source": name, "Target": "/many"}
+        if how == "part":
+            place = place / "part"
+            place.mkdir()
+            mount["VolumeOptions"] = {"Subpath": "part"}
+        else:
+            user = engine.start_container(host={"Binds": [f"{name}:/u"]})
+        body = {"Image": "many:x", "Cmd": ["true"], "HostConfig": {"Mounts": [mount], "NetworkMode": "none"}}
+
+        def create(body=body, api=api):
+            # Killed in the middle of it.
+            with contextlib.suppress(OSError, ValueError, IndexError, KeyError):
+                api.post("/containers/create", body)
+
+        thread = threading.Thread(target=create)
+        begun = time.monotonic()
+        thread.start()
+        if number == 0:
+            thread.join(60)
+            took = time.monotonic() - begun
+        elif number % 2:
+            time.sleep(random.uniform(0, took))
+        else:
+            # When the first of the image's files is in its place, the last one is not.
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline and not any(p.name[0] != "." for p in place.iterdir()):
+                pass
+        engine.kill()
+        thread.join(30)
+        assert not thread.is_alive()
+        engine.start()
+        engine.recorder.drain()
+        if how == "plugin" and any(p.name.startswith(".gantry") for p in place.iterdir()):
+            results["left to the next mount"] += 1
+        if how == "plugin":
+            other = engine.create(host={"Binds": [f"{name}:/u"]})
+            other.start()
+        found = sorted(p.name for p in place.iterdir())
+        assert len(found) in (0, FILES) and not [n for n in found if n.startswith(".")], found
+        results["whole" if found else "nothing"] += 1
+        assert not [p.name for p in (engine.data_root / "volumes").glob("*/_f*")]
+        # Whoever comes next finds it whole, and what the living container has is the same directory.
+        again = api.post("/containers/create", body, expect=201).json["Id"]
+        assert len(list(place.iterdir())) == FILES
+        assert user is None or user.exec("ls /u | wc -l")[1].strip() == str(FILES)
+        api.delete(f"/containers/{again}", expect=204)
+        for container in engine.api.get("/containers/json", all=True, expect=200).json:
+            engine.api.delete(f"/containers/{container['Id']}", force=True, expect=204)
+        engine.api.delete(f"/volumes/{name}", expect=204)
+    print(results)

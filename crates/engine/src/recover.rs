@@ -74,6 +74,7 @@ pub(crate) async fn run(engine: &Arc<Engine>) -> Result<()> {
             Found::Nothing => ended.push((container, None)),
         }
     }
+    tokio::task::block_in_place(|| engine.settle_fills_of_directories());
     let network = engine.network.clone();
     tokio::task::block_in_place(|| network.restore(&engine.networks.specs(), &live))?;
     engine.replay_addresses().await;

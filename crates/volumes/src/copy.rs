@@ -124,7 +124,7 @@ fn copy_by_hand(source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
 
 /// Owner, mode (after the owner: chown clears set-id bits), extended attributes (after both: chown
 /// drops file capabilities) and times.
-fn finish(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn finish(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
     let stat = fstat(from)?;
     fchown(to, Some(owner(&stat)), Some(group(&stat)))?;
     fchmod(to, Mode::from_raw_mode(stat.st_mode))?;

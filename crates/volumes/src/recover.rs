@@ -2,7 +2,7 @@
 
 use crate::error::{Result, VolumeError};
 use crate::options::{VOLUME_DRIVER, check_name};
-use crate::uses::FILL;
+use crate::uses;
 use crate::volume::Volume;
 use crate::volumes::{VOLUMES, make_dirs};
 use gantry_model::{Id, Timestamp};
@@ -35,7 +35,7 @@ pub(crate) fn settle(root: &Path, db: &Db) -> Result<BTreeMap<String, Volume>> {
     for name in volumes.values().filter(|volume| volume.is_local()).map(|volume| &volume.name) {
         let home = root.join(name);
         if home.exists() {
-            drop_unfinished_copy(&home);
+            settle_fill(&home);
         } else {
             tracing::warn!("volume {name}: its directory was gone; it is empty now");
             make_dirs(&home).map_err(VolumeError::io(name, "create directory"))?;
@@ -44,12 +44,9 @@ pub(crate) fn settle(root: &Path, db: &Db) -> Result<BTreeMap<String, Volume>> {
     Ok(volumes)
 }
 
-fn drop_unfinished_copy(home: &Path) {
-    match fs::remove_dir_all(home.join(FILL)) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!("{}: left over and not removable: {e}", home.join(FILL).display());
-        }
-        _ => {}
+fn settle_fill(home: &Path) {
+    if let Err(e) = uses::settle(home) {
+        tracing::warn!("{}: a copy of an image's files was interrupted, which cannot be settled: {e}", home.display());
     }
 }
 

@@ -1,21 +1,28 @@
 //! Who uses a volume: creations of containers, runs, copies of an image's files.
 
+use crate::copy::open_dir;
 use crate::error::{Result, VolumeError};
+use crate::staging::Stage;
 use crate::volumes::Volumes;
+use rustix::fs::CWD;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::PoisonError;
 
 /// The directory, beside `_data`, in which a copy of an image's files grows.
-pub(crate) const FILL: &str = "_fill";
+const FILL: &str = "_fill";
+
+/// The same when the copy is whole and its entries are on their way into a `_data` that a container uses.
+const FULL: &str = "_full";
 
 /// By volume. Nothing of it is kept: runs are found again.
 #[derive(Debug, Default)]
 pub(crate) struct Uses {
     /// Names that are being filled from an image.
-    filling: HashSet<String>,
+    pub(crate) filling: HashSet<String>,
     /// Creations of containers that are going to use a volume and are not in the registry yet.
     pins: HashMap<String, usize>,
     /// Runs that may have a volume's directory mounted.
@@ -67,19 +74,13 @@ impl Volumes {
     }
 
     /// Runs `copy` for the data directory of `name` if it is empty; one caller at a time for a volume. The caller pins
-    /// the volume. What a failed copy has written is removed, and one that a crash interrupts was never there; unless a
-    /// container runs on the empty directory, which then cannot be exchanged and is written to as it is.
+    /// the volume. A copy that fails or that a crash interrupts was never there. The directory is exchanged for a full
+    /// one, unless a container runs on it: then the copy is moved into it when it is whole.
     pub fn fill_if_empty(&self, name: &str, copy: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
-        let mut index = self.lock();
-        while !index.uses.filling.insert(name.to_owned()) {
-            index = self.0.settled.wait(index).unwrap_or_else(PoisonError::into_inner);
-        }
-        let running = index.uses.runs.contains_key(name);
-        drop(index);
+        let _turn = self.turn_to_fill(name);
+        let running = self.lock().uses.runs.contains_key(name);
         let data = self.mountpoint(name);
         let filled = if running { fill_in_place(&data, copy) } else { fill_aside(&data, copy) };
-        self.lock().uses.filling.remove(name);
-        self.0.settled.notify_all();
         filled.map_err(VolumeError::io(name, "copy the image's files"))
     }
 }
@@ -125,17 +126,21 @@ fn fill_aside(data: &Path, copy: impl FnOnce(&Path) -> io::Result<()>) -> io::Re
     filled
 }
 
-/// For a directory that is on a mount, or in use.
+/// For a directory that is in use.
 fn fill_in_place(data: &Path, copy: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     if !is_empty(data)? {
         return Ok(());
     }
-    let copied = copy(data);
-    if copied.is_err() {
-        for entry in fs::read_dir(data)?.flatten() {
-            let dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            drop(if dir { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) });
-        }
+    let home = open_dir(CWD, data.parent().unwrap_or(data))?;
+    let to = open_dir(CWD, data)?;
+    Stage { parent: home.as_fd(), growing: FILL, whole: FULL }.fill(to.as_fd(), |_| copy(&data.with_file_name(FILL)))
+}
+
+/// Finishes or undoes a fill that a crash has cut short. `home` is the volume's directory.
+pub(crate) fn settle(home: &Path) -> io::Result<()> {
+    if !home.join(FILL).exists() && !home.join(FULL).exists() {
+        return Ok(());
     }
-    copied
+    let (parent, to) = (open_dir(CWD, home)?, open_dir(CWD, home.join("_data"))?);
+    Stage { parent: parent.as_fd(), growing: FILL, whole: FULL }.settle(to.as_fd())
 }

@@ -1,6 +1,7 @@
 //! The index of volumes, and the verbs on them.
 
 use crate::error::{Result, VolumeError};
+use crate::fills::{FILLS, Unfinished};
 use crate::options::{VOLUME_DRIVER, check_name, check_options};
 use crate::uses::Uses;
 use crate::volume::Volume;
@@ -24,7 +25,7 @@ pub struct Volumes(pub(crate) Arc<Shared>);
 #[derive(Debug)]
 pub(crate) struct Shared {
     root: PathBuf,
-    db: Db,
+    pub(crate) db: Db,
     index: Mutex<Index>,
     /// Wakes who waits for a name that is being created or removed.
     pub(crate) settled: Condvar,
@@ -36,6 +37,8 @@ pub(crate) struct Index {
     /// Names on their way in or out; whoever put a name here takes it out again.
     changing: HashSet<String>,
     pub(crate) uses: Uses,
+    /// Fills of mounts that an earlier daemon has left.
+    pub(crate) unfinished: Vec<Unfinished>,
 }
 
 /// What a client asks for.
@@ -93,7 +96,8 @@ impl Volumes {
         let root = data_root.join("volumes");
         DirBuilder::new().recursive(true).mode(0o701).create(&root).map_err(VolumeError::io("", "create directory"))?;
         let volumes = recover::settle(&root, &db)?;
-        let index = Mutex::new(Index { volumes, ..Index::default() });
+        let unfinished = db.load(FILLS)?.into_iter().map(|(_, fill)| fill).collect();
+        let index = Mutex::new(Index { volumes, unfinished, ..Index::default() });
         Ok(Self(Arc::new(Shared { root, db, index, settled: Condvar::new() })))
     }
 

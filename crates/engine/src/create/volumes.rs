@@ -2,17 +2,17 @@
 
 use super::mounts::{VolumeWanted, Wanted};
 use crate::Engine;
-use crate::volumes::{ANONYMOUS, Source};
+use crate::volumes::{ANONYMOUS, fills};
 use gantry_api_types::{Mount, MountPoint};
 use gantry_image_store::ImageStore;
 use gantry_model::error::Context;
 use gantry_model::{Error, Id, Result};
-use gantry_runtime::{held_mount, overlay};
+use gantry_runtime::overlay;
 use gantry_volumes::{Pin, Staged, VOLUME_DRIVER, copy_tree};
 use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// What must happen to the volumes beside the container's own record.
@@ -97,7 +97,7 @@ fn find_or_make(
     if whole && plain && !new {
         engine.volumes.fill_if_empty(&known.name, fill)?;
     } else if copy && !(whole && plain) && image.has(&target)? {
-        fill_mounted(engine, id, &known.name, &subpath, |to| image.copy_to(&target, &to))?;
+        fill_mounted(engine, id, &known.name, &subpath, |to| image.copy_to(&target, to))?;
     }
     point.source = if known.is_local() {
         engine.volumes.mountpoint(&known.name).display().to_string()
@@ -116,43 +116,33 @@ fn fill_mounted(
     id: Id,
     name: &str,
     subpath: &str,
-    copy: impl FnOnce(OwnedFd) -> Result<()> + Send,
+    copy: impl FnOnce(BorrowedFd<'_>) -> Result<()> + Send,
 ) -> Result<()> {
     let user = format!("fill-{id}");
     let mountpoint = engine.volumes.mountpoint(name);
     let source = engine.mount_volume(name, &user);
     let source = source.map_err(|e| e.context(format!("error while mounting volume '{}'", mountpoint.display())))?;
-    let within = |base: OwnedFd| -> io::Result<Result<()>> {
-        let Some(to) = empty_directory(&base, subpath)? else { return Ok(Ok(())) };
-        Ok(copy(to))
-    };
-    let directory =
-        |path: &Path| rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let filled = match &source {
-        Source::Directory(path) => directory(path).map_err(io::Error::from).and_then(within),
-        Source::Host(host) => directory(&host.path).map_err(io::Error::from).and_then(within),
-        Source::Held(namespace) => held_mount::within(namespace.as_fd(), within),
-    };
+    let turn = engine.volumes.turn_to_fill(name);
+    let filled = source.within(|base: OwnedFd| -> io::Result<Result<()>> {
+        let Some(to) = fills::directory(&base, subpath)? else { return Ok(Ok(())) };
+        if !is_empty(&to)? {
+            return Ok(Ok(()));
+        }
+        Ok(turn.fill(to.as_fd(), subpath, |to| copy(to).map_err(io::Error::other)).map_err(Error::from))
+    });
+    drop(turn);
     engine.handle.block_on(engine.unmount_volume(name, &user));
     filled.context(format!("copying the image's files into volume {name}"))?
 }
 
-/// The directory at `subpath` below `base`, if there is one, and if nothing is in it.
-fn empty_directory(base: &OwnedFd, subpath: &str) -> io::Result<Option<OwnedFd>> {
-    let path = if subpath.is_empty() { "." } else { subpath };
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let found = match openat2(base, path, flags, Mode::empty(), resolve) {
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::XDEV | Errno::LOOP) => return Ok(None),
-        other => other?,
-    };
-    for entry in Dir::read_from(&found)? {
+fn is_empty(directory: &OwnedFd) -> io::Result<bool> {
+    for entry in Dir::read_from(directory)? {
         // What a new file system has of its own does not count.
         if !matches!(entry?.file_name().to_bytes(), b"." | b".." | b"lost+found") {
-            return Ok(None);
+            return Ok(false);
         }
     }
-    Ok(Some(found))
+    Ok(true)
 }
 
 /// Keeps the layers of an image that is mounted, until it is dropped or the container is real.
@@ -192,13 +182,14 @@ impl Image<'_> {
     fn copy(&mut self, path: &Path, to: &Path) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let to = rustix::fs::openat(CWD, to, flags, Mode::empty()).map_err(io::Error::from)?;
-        self.copy_to(path, &to)
+        self.copy_to(path, to.as_fd())
     }
 
-    fn copy_to(&mut self, path: &Path, to: &OwnedFd) -> Result<()> {
+    fn copy_to(&mut self, path: &Path, to: BorrowedFd<'_>) -> Result<()> {
         match self.directory(path)? {
-            Some(from) => copy_tree(from.as_fd(), to.as_fd())
-                .context(format!("copying {} of the image into a volume", path.display())),
+            Some(from) => {
+                copy_tree(from.as_fd(), to).context(format!("copying {} of the image into a volume", path.display()))
+            }
             None => Ok(()),
         }
     }

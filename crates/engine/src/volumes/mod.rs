@@ -2,6 +2,7 @@
 
 mod create;
 mod drivers;
+pub(crate) mod fills;
 mod local_mount;
 mod prune;
 mod remove;

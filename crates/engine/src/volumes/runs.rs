@@ -90,6 +90,11 @@ impl Runs {
         self.forget_unused(name);
     }
 
+    /// Whether it is mounted already.
+    pub(super) fn in_use(&self, name: &str) -> bool {
+        lock(&self.held).contains_key(name)
+    }
+
     fn forget_unused(&self, name: &str) {
         let mut all = lock(&self.held);
         // Nobody else has the entry, so nobody is about to mount it.
@@ -138,6 +143,12 @@ impl Engine {
 
     /// Makes one volume ready for `user`. Blocks.
     pub(crate) fn mount_volume(&self, name: &str, user: &str) -> Result<Source> {
+        let source = self.mount_as_it_is(name, user)?;
+        self.settle_fills(name, &source);
+        Ok(source)
+    }
+
+    fn mount_as_it_is(&self, name: &str, user: &str) -> Result<Source> {
         let volume = self.volumes.get(name)?;
         if !volume.is_local() {
             let mounted = self.handle.block_on(async {
@@ -254,7 +265,7 @@ fn names(record: &Record) -> BTreeSet<String> {
     record.mounts.iter().filter(|m| m.r#type == "volume").map(|m| m.name.clone()).collect()
 }
 
-fn is_file_system(volume: &Stored) -> bool {
+pub(super) fn is_file_system(volume: &Stored) -> bool {
     matches!(volume.driver_mount(), Some(DriverMount::Fs { .. }))
 }
 
