@@ -106,6 +106,8 @@ class Sandbox:
         subprocess.run([*outside, "link", "set", "lo", "up"], check=True)
         subprocess.run([*outside, "addr", "add", f"{OUTSIDE_ADDRESS}/24", "dev", "eth0"], check=True)
         subprocess.run([*outside, "link", "set", "eth0", "up"], check=True)
+        # New network namespaces have the machine's setting, and an engine decides by it who drops what is forwarded.
+        self.run(["sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward"])
 
     def enter(self, args):
         """`args` as a command line that runs inside the engine's namespaces."""
