@@ -243,12 +243,43 @@ run({
   },
 
   async volumes() {
-    const volume = await docker.createVolume({ Name: 'node-volume', Labels: { a: 'b' } });
-    assert.equal((await volume.inspect()).Labels.a, 'b');
-    assert.deepEqual((await docker.listVolumes({ filters: { label: ['a=b'] } })).Volumes.map((v) => v.Name), ['node-volume']);
+    const volume = await docker.createVolume({ Name: 'node-volume', Labels: { a: 'b', c: 'd' }, Driver: 'local', DriverOpts: { type: 'tmpfs', device: 'tmpfs', o: 'size=1m' } });
+    const shown = await volume.inspect();
+    assert.deepEqual([shown.Name, shown.Driver, shown.Scope, shown.Labels], ['node-volume', 'local', 'local', { a: 'b', c: 'd' }]);
+    assert.deepEqual(shown.Options, { type: 'tmpfs', device: 'tmpfs', o: 'size=1m' });
+    assert.match((await docker.createVolume({})).name, /^[0-9a-f]{64}$/);
+    await assert.rejects(docker.createVolume({ Name: 'x' }), status(400));
+    await docker.createVolume({ Name: 'node-other' });
+    const container = await docker.createContainer({ ...body, Cmd: ['true'], HostConfig: { Binds: ['node-other:/v'] } });
+    const listed = async (filters) => (await docker.listVolumes({ filters })).Volumes.map((v) => v.Name).sort();
+    assert.deepEqual(await listed({ label: ['a=b', 'c'] }), ['node-volume']);
+    // As an object of booleans, which older clients send, and as text.
+    assert.deepEqual(await listed({ name: { 'node-': true } }), ['node-other', 'node-volume']);
+    assert.deepEqual(await listed('{"name":["node-"],"dangling":["true"]}'), ['node-volume']);
+    assert.deepEqual(await listed({ name: ['node-'], dangling: ['false'], driver: ['local'] }), ['node-other']);
+    assert.deepEqual(await listed({ driver: ['none'] }), []);
+    await assert.rejects(docker.listVolumes({ filters: { colour: ['red'] } }), status(400));
+    const other = docker.getVolume('node-other');
+    await assert.rejects(other.remove(), status(409));
+    await assert.rejects(other.remove({ force: true }), status(409));
+    await container.remove();
+    await other.remove({ force: true });
+    await assert.rejects(other.remove(), status(404));
+    // dockerode takes `force` and does not send it as a parameter.
+    await assert.rejects(other.remove({ force: true }), status(404));
     await volume.remove();
     await assert.rejects(volume.inspect(), status(404));
-    assert.ok('SpaceReclaimed' in await docker.pruneVolumes({ filters: { label: { 'no-such-label': true } } }));
+    assert.deepEqual((await docker.pruneVolumes({ filters: { label: { 'no-such-label': true } } })).VolumesDeleted, []);
+    await docker.createVolume({ Name: 'node-pruned', Labels: { p: '1' } });
+    await docker.createVolume({ Name: 'node-kept', Labels: { keep: '1' } });
+    const filters = { 'label!': ['keep'] };
+    // Since 1.42 what has a name is spared.
+    const [major, minor] = (await docker.version()).ApiVersion.split('.').map(Number);
+    if (major > 1 || minor >= 42) filters.all = ['true'];
+    const pruned = await docker.pruneVolumes({ filters });
+    assert.ok(pruned.VolumesDeleted.includes('node-pruned') && !pruned.VolumesDeleted.includes('node-kept'));
+    assert.equal(pruned.SpaceReclaimed, 0);
+    await docker.getVolume('node-kept').remove();
   },
 
   async networks() {
