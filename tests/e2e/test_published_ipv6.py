@@ -288,6 +288,24 @@ def test_ports_move_with_the_networks(engine):
     wait_until(lambda: answers(engine, "host", "::1", 8080))
 
 
+def test_datagrams_are_refused_on_no_network(engine):
+    """Who sends to a container that is nowhere is told so, also where the kernel would have led the way."""
+    server = echo(engine, [{"HostPort": "8080"}], "udp")
+    places = (("host", "::1"), ("outside", HOST), ("outside", ENGINE_ADDRESS), ("host", "127.0.0.1"))
+    for network, verb in (("front", "disconnect"), ("back", "connect"), ("back", "disconnect"), ("front", "connect")):
+        engine.api.post(f"/networks/{network}/{verb}", {"Container": server.id}, expect=200)
+        for where, address in places:
+            if verb == "connect":
+                wait_until(lambda: answers(engine, where, address, 8080, UDP), what=f"{where} {address}")
+            else:
+                with pytest.raises(ConnectionRefusedError):
+                    ask(engine, where, address, 8080, UDP)
+        if verb == "disconnect" and not engine.is_reference:
+            # The port is the container's all the same.
+            with engine.sandbox.socket("host", UDP) as other, pytest.raises(OSError):
+                other.bind(("0.0.0.0", 8080))
+
+
 def test_a_network_with_ipv6(engine):
     """The kernel does it, but for `::1`; and ports go on when the container moves to a network without, and back."""
     engine.api.post("/networks/create", {"Name": "six", "EnableIPv6": True, "IPAM": {"Config": [
@@ -398,6 +416,7 @@ def test_whoever_carries_may_be_killed(engine):
     (pid,) = forwarders(engine)
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     assert status["CapEff"].strip() == "0" * 16 and status["NoNewPrivs"].strip() == "1"
+    assert status["Seccomp"].strip() == "2"
     assert server.inspect()["State"]["Running"]
     server.kill()
     server.wait()

@@ -20,7 +20,7 @@ use crate::shim::{Launch, ShimLink, ShimReader, supervise};
 use crate::volumes::{Source, Sources};
 use gantry_model::error::Context;
 use gantry_model::{ContainerStatus, Error, Result};
-use gantry_runtime::spawn;
+use gantry_runtime::{seccomp, spawn};
 use gantry_shim_protocol::transport;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -167,6 +167,9 @@ impl Engine {
         modules::relabel::mounts_of(record, volumes)?;
         for warning in &prepared.warnings {
             tracing::warn!("container {}: {warning}", container.id);
+        }
+        if !holders.forwards.is_empty() {
+            prepared.plan.carrier_filter = seccomp::carrier().map_err(|e| Error::internal(e.to_string()))?.to_vec();
         }
         prepared.plan.forwards = holders.forwards;
         oci::write_bundle(self, container, &prepared.plan)?;

@@ -4,6 +4,7 @@
 //! that had asked another one would not know the answer for its own.
 
 use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv6Addr, SocketAddrV6};
@@ -44,6 +45,28 @@ pub fn tell_destinations(socket: impl AsFd) -> io::Result<()> {
             libc::IPV6_RECVPKTINFO,
             ptr::from_ref(&on).cast(),
             size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Has a socket hear what comes to it, or nothing: its port stays its own, and who sends to it is told by the kernel that
+/// nobody is there. Without the capability that it takes to hear again nothing is changed.
+pub fn hear(socket: impl AsFd, whether: bool) -> io::Result<()> {
+    const SO_BINDTOIFINDEX: libc::c_int = 62;
+    // The kernel does not ask whether there is such an interface, and numbers them from 1.
+    let interface: libc::c_int = if whether { 0 } else { libc::c_int::MAX };
+    if !rustix::thread::capabilities(None)?.effective.contains(CapabilitySet::NET_RAW) {
+        return Ok(());
+    }
+    // SAFETY: the option is an int, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_BINDTOIFINDEX,
+            ptr::from_ref(&interface).cast(),
+            size_of_val(&interface) as libc::socklen_t,
         )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -145,6 +168,28 @@ fn header(
 mod tests {
     use super::*;
     use std::net::{SocketAddr, UdpSocket};
+    use std::time::Duration;
+
+    #[test]
+    fn who_hears_nothing_keeps_the_port_and_refuses() {
+        // Making a socket hear again takes a capability.
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let server = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let at = SocketAddr::from(([127, 0, 0, 1], server.local_addr().unwrap().port()));
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(at).unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        hear(&server, false).unwrap();
+        client.send(b"one").unwrap();
+        assert_eq!(client.recv(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(UdpSocket::bind(at).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        hear(&server, true).unwrap();
+        client.send(b"three").unwrap();
+        assert_eq!(server.recv(&mut [0; 8]).unwrap(), 5);
+    }
 
     #[test]
     fn an_answer_comes_from_the_address_that_was_asked() {

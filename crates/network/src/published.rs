@@ -130,7 +130,7 @@ impl Published {
     }
 
     /// Whether a datagram port is among them.
-    pub(crate) fn has_datagrams(&self) -> bool {
+    pub fn has_datagrams(&self) -> bool {
         self.bindings.iter().any(|p| p.proto == Proto::Udp)
     }
 }

@@ -72,6 +72,8 @@ pub struct Plan {
     pub oci: Option<OciRuntime>,
     /// Ports of the host that the shim has to carry to the container, for the kernel cannot.
     pub forwards: Vec<Forward>,
+    /// The seccomp filter of the process that carries, as `struct sock_filter[]`; empty for none.
+    pub carrier_filter: Vec<u8>,
 }
 
 /// A port of the host whose bound socket the shim holds and serves.

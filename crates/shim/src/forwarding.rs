@@ -7,12 +7,14 @@
 use crate::diagnostics::say;
 use crate::poller::{Interest, Poller, Token, Watched};
 use gantry_forwarder::{END, Kind, LEAVE, Limits, Port};
+use gantry_linux::datagrams;
 use gantry_linux::descriptors::close_from_but;
 use gantry_linux::process::{clone_child, pidfd_kill};
-use gantry_runtime::spec::Forward;
+use gantry_linux::seccomp;
+use gantry_runtime::spec::{Forward, Plan};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::set_socket_reuseaddr;
-use rustix::net::{Shutdown, listen, shutdown};
+use rustix::net::sockopt::{set_socket_reuseaddr, socket_type};
+use rustix::net::{Shutdown, SocketType, listen, shutdown};
 use rustix::process::{Resource, Rlimit, Signal, WaitId, WaitIdOptions};
 use rustix::process::{getppid, getrlimit, set_parent_process_death_signal, setrlimit, waitid};
 use std::io;
@@ -51,6 +53,10 @@ struct Forwarder {
 pub(crate) struct Forwarding {
     sockets: Vec<Watched>,
     forwards: Vec<Forward>,
+    /// Those of datagrams that are only held.
+    holders: Vec<OwnedFd>,
+    /// The seccomp filter of those who carry.
+    filter: Vec<u8>,
     target: Option<IpAddr>,
     /// The one that takes what comes.
     serving: Option<Forwarder>,
@@ -62,17 +68,19 @@ pub(crate) struct Forwarding {
 }
 
 impl Forwarding {
-    /// Takes the sockets that are to be served out of those that are only held.
-    pub(crate) fn take(forwards: &[Forward], held: &mut Vec<OwnedFd>) -> Self {
+    /// Takes the sockets that hold ports, some of which are to be served.
+    pub(crate) fn take(plan: &Plan, held: &mut Vec<OwnedFd>) -> Self {
         let mut all: Vec<Option<OwnedFd>> = std::mem::take(held).into_iter().map(Some).collect();
-        let mut forwarding = Self::default();
-        for forward in forwards {
+        let mut forwarding = Self { filter: plan.carrier_filter.clone(), ..Self::default() };
+        for forward in &plan.forwards {
             let Some(socket) = all.get_mut(forward.holder as usize).and_then(Option::take) else { continue };
             let token = Token::Port(forwarding.sockets.len() as u32);
             forwarding.sockets.push(Watched::new(socket, token));
             forwarding.forwards.push(*forward);
         }
-        *held = all.into_iter().flatten().collect();
+        let is_of_datagrams = |fd: &OwnedFd| socket_type(fd) == Ok(SocketType::DGRAM);
+        (forwarding.holders, *held) = all.into_iter().flatten().partition(is_of_datagrams);
+        forwarding.hear_datagrams(false);
         forwarding
     }
 
@@ -88,6 +96,7 @@ impl Forwarding {
         if self.target.is_some() != to.is_some() {
             self.open_or_close(to.is_some())?;
         }
+        self.hear_datagrams(to.is_some());
         self.target = to;
         self.watch(poller);
         Ok(())
@@ -115,6 +124,17 @@ impl Forwarding {
             }
         }
         self.sockets.iter().try_for_each(|socket| Ok(rustix::io::ioctl_fionbio(socket, true)?))
+    }
+
+    /// So are datagrams, also where the kernel would lead them: an answer that nobody is there spares clients a wait.
+    fn hear_datagrams(&self, whether: bool) {
+        let all = self.sockets.iter().zip(&self.forwards);
+        let served = all.filter(|(_, forward)| forward.datagrams).map(|(socket, _)| socket.as_fd());
+        for socket in served.chain(self.holders.iter().map(AsFd::as_fd)) {
+            if let Err(e) = datagrams::hear(socket, whether) {
+                say(&format!("datagrams to a published port: {e}"));
+            }
+        }
     }
 
     /// Waits for somebody to come, if nobody does.
@@ -158,7 +178,7 @@ impl Forwarding {
         let (theirs, orders) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let parent = rustix::process::getpid();
         let child = clone_child(0, None, || {
-            let prepared = prepare(&self.sockets, &theirs, parent);
+            let prepared = prepare(&self.sockets, &self.filter, &theirs, parent);
             match prepared.and_then(|limits| self.carry(target, theirs, limits)) {
                 Ok(()) => 0,
                 Err(e) => {
@@ -207,6 +227,7 @@ impl Forwarding {
         }
         all.into_iter().for_each(Forwarder::finish);
         self.sockets = Vec::new();
+        self.holders = Vec::new();
         self.target = None;
     }
 }
@@ -237,7 +258,7 @@ impl Forwarder {
 }
 
 /// In the child: it ends with the shim, and has nothing that it does not need.
-fn prepare(sockets: &[Watched], orders: &OwnedFd, parent: rustix::process::Pid) -> io::Result<Limits> {
+fn prepare(sockets: &[Watched], filter: &[u8], orders: &OwnedFd, parent: rustix::process::Pid) -> io::Result<Limits> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     if getppid() != Some(parent) {
         return Err(io::Error::other("the shim has ended"));
@@ -258,6 +279,13 @@ fn prepare(sockets: &[Watched], orders: &OwnedFd, parent: rustix::process::Pid) 
     )?;
     let left = descriptors.saturating_sub(kept.len() + 64);
     let sessions = MAX_SESSIONS.min(left / 4);
+    if !filter.is_empty() {
+        match seccomp::load(filter) {
+            // A kernel without filters.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => {}
+            loaded => loaded?,
+        }
+    }
     Ok(Limits { connections: MAX_CONNECTIONS.min((left - sessions) / DESCRIPTORS), sessions, idle: IDLE })
 }
 

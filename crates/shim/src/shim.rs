@@ -118,7 +118,7 @@ pub(crate) struct Created {
 /// Opens the log and clones the container's init process. On failure nothing of the container is left.
 pub(crate) fn create(plan: &Plan, files: &PlanFiles, held: &mut Vec<OwnedFd>, poller: &Rc<Poller>) -> Result<Created> {
     let log = Log::open(&plan.log, held, poller).map_err(|e| Failure::new(Stage::Setup, e.to_string()))?;
-    let forwarding = Forwarding::take(&plan.forwards, held);
+    let forwarding = Forwarding::take(plan, held);
     let seccomp = if plan.process.seccomp {
         files.seccomp().or_fail(Stage::Setup, || "read the seccomp filter")?
     } else {

@@ -9,7 +9,7 @@ use crate::plan::network::{self, NetworkMode, Predefined};
 use crate::shim::ShimLink;
 use gantry_api_types::EndpointSettings;
 use gantry_model::{Error, Id, Result};
-use gantry_network::Proto;
+use gantry_network::{Proto, Published};
 use gantry_runtime::spec::Forward;
 use gantry_shim_protocol::RequestBody;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -162,9 +162,9 @@ impl Engine {
 
     /// Tells the container's shim where the ports that it serves lead to now.
     pub(crate) async fn lead_forwards(&self, link: &ShimLink, attached: &Attached) -> Result<()> {
-        let Some(published) = attached.published.as_ref().filter(|published| published.forwarded) else {
-            return Ok(());
-        };
+        // It has what holds the ports of datagrams, too.
+        let concerned = |published: &&Published| published.forwarded || published.has_datagrams();
+        let Some(published) = attached.published.as_ref().filter(concerned) else { return Ok(()) };
         let endpoints = attached.members.iter().map(|member| &member.endpoint);
         let alive = endpoints.flat_map(addresses::of).collect();
         link.perform(RequestBody::Forward { to: published.forwarding_target(), alive }, &[]).await

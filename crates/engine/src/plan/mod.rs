@@ -87,6 +87,7 @@ pub(crate) fn build(engine: &Engine, record: &Record, volumes: &mounts::Volumes)
         mount_label: Some(record.labels.mount.clone()).filter(|label| !label.is_empty()),
         oci: oci::of_container(engine, record)?,
         forwards: Vec::new(),
+        carrier_filter: Vec::new(),
         user_namespace,
         namespaces,
     };

@@ -2,15 +2,19 @@
 //!
 //! A filter depends on the profile and the container's capabilities only, so compiled ones are kept.
 
+mod carrier;
 mod compile;
 mod default;
 mod oci;
+mod only;
 mod profile;
 mod syscalls;
 #[cfg(test)]
 mod tests;
 
+pub use carrier::carrier;
 pub use oci::oci;
+pub use only::{Call, only};
 pub use profile::ProfileError;
 
 use profile::{Host, Profile};
