@@ -40,7 +40,7 @@ pub enum Error {
     #[error("cannot publish a port on {0}: the network has no IPv6 addresses")]
     PortOnIpv6(IpAddr),
     /// Published ports need rules, and the daemon may write none.
-    #[error("cannot publish ports: the daemon runs with iptables=false")]
+    #[error("the daemon runs with iptables=false, and a port like this takes rules of the firewall")]
     FirewallDisabled,
     /// The subnets of a family are full.
     #[error("no available {} addresses on this network's address pools: {name} ({id})", family(*ipv4))]

@@ -25,14 +25,14 @@ pub(crate) struct Wanted<'a> {
     pub(crate) host: &'a [IpAddr],
     /// The container's address, for messages.
     pub(crate) container: IpAddr,
-    /// Whether the sockets of IPv6 are to be served.
-    pub(crate) forwarded: bool,
+    /// By family, whether the sockets are to be served.
+    pub(crate) forwarded: [bool; 2],
 }
 
 impl Wanted<'_> {
     /// Whether an address' socket is to be served.
     fn is_served(&self, ip: IpAddr) -> bool {
-        self.forwarded && ip.is_ipv6()
+        self.forwarded[usize::from(ip.is_ipv6())]
     }
 }
 
@@ -189,6 +189,11 @@ fn hold(proto: Proto, ip: IpAddr, port: u16, served: bool) -> Result<Option<Owne
 
 /// A socket bound to the port, or with 0 to one that the kernel picks.
 fn bound(proto: Proto, ip: IpAddr, port: u16, served: bool) -> Result<Option<OwnedFd>, Errno> {
+    let ip = match ip {
+        // Who serves datagrams speaks IPv6 alone; the kernel takes the port in IPv4 alone for such an address.
+        IpAddr::V4(ip) if proto == Proto::Udp && served => ip.to_ipv6_mapped().into(),
+        ip => ip,
+    };
     let Some(socket) = socket_of(proto, ip)? else { return Ok(None) };
     if proto == Proto::Udp && !served {
         // Nobody ever reads what gets past the translation: let the kernel keep as little of it as it can.
@@ -216,9 +221,9 @@ fn socket_of(proto: Proto, ip: IpAddr) -> Result<Option<OwnedFd>, Errno> {
         Err(Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) => return Ok(None),
         Err(e) => return Err(e),
     };
-    if ip.is_ipv6() {
+    if let IpAddr::V6(ip) = ip {
         // The same port of IPv4 has a socket of its own.
-        set_ipv6_v6only(&socket, true)?;
+        set_ipv6_v6only(&socket, ip.to_ipv4_mapped().is_none())?;
     }
     Ok(Some(socket))
 }

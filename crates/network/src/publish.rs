@@ -6,8 +6,8 @@ use crate::manager::{Shared, lock};
 use crate::options::bind_address;
 use crate::ports::{Wanted, has_ipv6};
 use crate::{
-    BridgeOptions, Config, Driver, Endpoint, Error, Forward, GatewayMode, Gateways, Manager, PortBinding, PortRequest,
-    Proto, Publication, Published, Result, Target,
+    BridgeOptions, Driver, Endpoint, Error, Forward, GatewayMode, Gateways, Manager, PortBinding, PortRequest, Proto,
+    Publication, Published, Result, Target,
 };
 use gantry_linux::netlink::conntrack::{self, Tuple};
 use gantry_linux::netlink::{Socket, route};
@@ -25,17 +25,14 @@ impl Manager {
         requests: &[PortRequest],
     ) -> Result<Publication> {
         let shared = &self.shared;
-        if shared.firewall.is_none() && !requests.is_empty() {
-            return Err(Error::FirewallDisabled);
-        }
         let mut books = lock(&shared.books);
-        let plan = Plan::of(&books, &shared.config, gateways);
+        let plan = Plan::of(&books, shared, gateways);
         let mut published = Published { container, bindings: Vec::with_capacity(requests.len()), ..plan.published };
         published.container = container;
         let mut holders = Vec::with_capacity(requests.len());
         let mut forwards = Vec::new();
         for request in requests {
-            let forwarded = plan.forwards(request.proto);
+            let forwarded = [false, true].map(|v6| plan.forwards(request.proto, v6));
             let reserved = plan.hosts(request).and_then(|(host, untranslated)| {
                 published.bindings.extend(untranslated);
                 if host.is_empty() {
@@ -62,6 +59,7 @@ impl Manager {
             }
         }
         published.forwarded = !forwards.is_empty();
+        published.forwarded_v4 = published.forwarded && plan.forwarding[0];
         books.published.insert(container, Publishing { published: published.clone(), open: false });
         Ok(Publication { published, holders, forwards })
     }
@@ -151,7 +149,7 @@ impl Shared {
     fn forget_earlier_flows(&self, published: &Published) -> Result<()> {
         let ports: Vec<_> =
             published.bindings.iter().filter(|p| p.proto == Proto::Udp && published.translation(p).is_some()).collect();
-        if ports.is_empty() {
+        if ports.is_empty() || self.firewall.is_none() {
             return Ok(());
         }
         let local = self.local_addresses()?;
@@ -199,14 +197,17 @@ struct Plan {
     bind: [Option<IpAddr>; 2],
     /// By family, whether the host's ports lead to the container, instead of its own.
     translated: [bool; 2],
-    /// Whether a shim may serve ports of IPv6.
-    forwarding: bool,
+    /// By family, whether a shim may serve its ports.
+    forwarding: [bool; 2],
+    /// Nothing is translated, whatever it should be.
+    no_firewall: bool,
     /// The container's address, for messages.
     target: IpAddr,
 }
 
 impl Plan {
-    fn of(books: &Books, config: &Config, gateways: Gateways<'_>) -> Self {
+    fn of(books: &Books, shared: &Shared, gateways: Gateways<'_>) -> Self {
+        let (config, no_firewall) = (&shared.config, shared.firewall.is_none());
         let options = |endpoint: Option<&Endpoint>| {
             let network = endpoint.and_then(|e| books.networks.get(&e.network));
             match network.map(|n| &n.spec.driver) {
@@ -222,33 +223,37 @@ impl Plan {
             ipv6: target_v6(gateways.v6),
             bindings: Vec::new(),
             forwarded: false,
+            forwarded_v4: false,
         };
         // Whoever has no address yet is expected to get one of IPv4.
         let has_v4 = gateways.v4.is_some() || gateways.v6.is_none();
         // Whoever has no address of IPv6 is reached with it all the same.
         let by_v4 = gateways.v6.is_none() && has_v4;
-        let forwarding = config.forwarders && modes[usize::from(!by_v4)].translates() && has_ipv6();
+        let translated = [modes[0], modes[usize::from(!by_v4)]].map(GatewayMode::translates);
+        // Of IPv4 the kernel leaves nothing to do, as long as it may be told what to do.
+        let forwarding_v6 = config.forwarders && translated[1] && has_ipv6();
+        let forwarding = [config.forwarders && translated[0] && no_firewall, forwarding_v6];
         let options_v6 = if by_v4 { &v4 } else { &v6 };
         // Who binds to a certain address of IPv4 is not to bind to all of IPv6.
         let default = options_v6.bind_v4.map_or(config.default_bind_ip, IpAddr::V4);
         let anywhere = default.is_unspecified() || default.is_ipv6() || options_v6.bind_v6.is_some();
         let bind = [
             has_v4.then(|| bind_address(&v4, config.default_bind_ip, true)),
-            ((!by_v4 || forwarding) && anywhere).then(|| bind_address(options_v6, config.default_bind_ip, false)),
+            ((!by_v4 || forwarding_v6) && anywhere).then(|| bind_address(options_v6, config.default_bind_ip, false)),
         ];
-        let translated = [modes[0], modes[usize::from(!by_v4)]].map(GatewayMode::translates);
         let target = published.ipv4.map(|t| t.address.into()).or_else(|| published.ipv6.map(|t| t.address.into()));
-        Self { bind, translated, forwarding, target: target.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), published }
+        let target = target.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        Self { published, bind, translated, forwarding, no_firewall, target }
     }
 
-    /// Whether a shim is to serve ports of a protocol.
-    fn forwards(&self, proto: Proto) -> bool {
-        self.forwarding && proto.can_be_forwarded()
+    /// Whether a shim is to serve ports of a protocol and a family.
+    fn forwards(&self, proto: Proto, v6: bool) -> bool {
+        self.forwarding[usize::from(v6)] && proto.can_be_forwarded()
     }
 
     /// The host's addresses that a port is reserved on, and the bindings of families in which nothing is translated.
     fn hosts(&self, request: &PortRequest) -> Result<(Vec<IpAddr>, Vec<PortBinding>)> {
-        let has_v6 = self.published.ipv6.is_some() || self.forwards(request.proto);
+        let has_v6 = self.published.ipv6.is_some() || self.forwards(request.proto, true);
         let wanted = match &request.host_ip {
             Some(ip @ IpAddr::V6(_)) if !has_v6 => return Err(Error::PortOnIpv6(*ip)),
             Some(ip) => slice::from_ref(ip).to_vec(),
@@ -257,6 +262,9 @@ impl Plan {
         let (host, untranslated): (Vec<_>, Vec<_>) =
             wanted.into_iter().partition(|ip| self.translated[usize::from(ip.is_ipv6())]);
         let PortRequest { container_port, proto, .. } = *request;
+        if self.no_firewall && host.iter().any(|ip| !self.forwards(proto, ip.is_ipv6())) {
+            return Err(Error::FirewallDisabled);
+        }
         let binding = |host_ip| PortBinding { container_port, proto, host_ip, host_port: 0 };
         Ok((host, untranslated.into_iter().map(binding).collect()))
     }

@@ -77,9 +77,9 @@ pub struct PortBinding {
 }
 
 impl PortBinding {
-    /// Whether the container's shim serves it, if it serves any.
-    pub(crate) fn is_forwarded(&self, forwarding: bool) -> bool {
-        forwarding && self.host_ip.is_ipv6() && self.proto.can_be_forwarded() && self.host_port != 0
+    /// Whether the container's shim serves it, if it serves its family.
+    pub(crate) fn is_forwarded(&self, forwarding: [bool; 2]) -> bool {
+        forwarding[usize::from(self.host_ip.is_ipv6())] && self.proto.can_be_forwarded() && self.host_port != 0
     }
 }
 
@@ -97,6 +97,9 @@ pub struct Published {
     /// Whether the container's shim serves its IPv6 ports: what the kernel has not translated.
     #[serde(default)]
     pub forwarded: bool,
+    /// Whether it serves those of IPv4, too: there was no firewall to translate them.
+    #[serde(default)]
+    pub forwarded_v4: bool,
 }
 
 /// Where ports lead to.
@@ -111,7 +114,8 @@ pub struct Target<A> {
 impl Published {
     /// The container's address that a port leads to; `None` while it leads nowhere.
     pub fn target(&self, binding: &PortBinding) -> Option<IpAddr> {
-        let forwarded = || self.forwarding_target().filter(|_| binding.is_forwarded(self.forwarded));
+        let forwarded =
+            || self.forwarding_target().filter(|_| binding.is_forwarded([self.forwarded_v4, self.forwarded]));
         self.translation(binding).or_else(forwarded)
     }
 

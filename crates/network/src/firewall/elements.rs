@@ -19,7 +19,7 @@ impl PortElements {
     /// Adds the ports of a container. `opens` says of a port whether it is open on the container's own address.
     pub(crate) fn add(&mut self, published: &Published, opens: impl Fn(&PortBinding) -> bool) {
         for port in &published.bindings {
-            if port.is_forwarded(published.forwarded) && published.forwarding_target().is_some() {
+            if port.is_forwarded([false, published.forwarded]) && published.forwarding_target().is_some() {
                 let certain = usize::from(!port.host_ip.is_unspecified());
                 self.forwarded[certain].push(Element { key: host_key(port), data: Data::None });
             }
