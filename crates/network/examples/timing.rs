@@ -3,7 +3,7 @@
 use gantry_linux::netlink::container;
 use gantry_linux::netlink::namespace;
 use gantry_model::Id;
-use gantry_network::{Config, EndpointRequest, Gateways, Manager, PortRequest, Proto, layout};
+use gantry_network::{Config, EndpointRequest, Gateways, Manager, PortRequest, Proto, Stack, layout};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 use std::thread;
@@ -54,7 +54,7 @@ fn churn(manager: &Manager) {
         times[0] = start.elapsed();
         let endpoint = manager.allocate(&request).expect("an address");
         let start = Instant::now();
-        manager.attach(&endpoint, netns.as_fd(), "eth0").expect("a link");
+        manager.attach(&endpoint, netns.as_fd(), "eth0", Stack::Kernel).expect("a link");
         times[1] = start.elapsed();
         times[2] = thread::scope(|s| s.spawn(|| inside(&netns, &endpoint)).join().expect("eth0"));
         drop(netns);
@@ -93,7 +93,7 @@ fn measure(manager: &Manager, title: &str, ports: u16, ended: bool) {
             (endpoint, ports)
         });
         attach.time(|| {
-            manager.attach(&endpoint, netns.as_fd(), "eth0").expect("a link");
+            manager.attach(&endpoint, netns.as_fd(), "eth0", Stack::Kernel).expect("a link");
             manager.open_ports(&publication.published).expect("open ports");
         });
         configured.0.push(thread::scope(|s| s.spawn(|| inside(&netns, &endpoint)).join().expect("eth0")));

@@ -3,7 +3,7 @@
 use crate::books::Made;
 use crate::bridge::Bridge;
 use crate::manager::lock;
-use crate::{Driver, Endpoint, Error, MacAddr, Manager, Result, default_bridge, parent, segment};
+use crate::{Driver, Endpoint, Error, MacAddr, Manager, Result, Stack, default_bridge, parent, segment};
 use gantry_linux::netlink::container::{self, Layout};
 use gantry_linux::netlink::route::{self, Ipvlan, Macvlan, VethPair};
 use gantry_linux::netlink::{Batch, Protocol, Socket, namespace};
@@ -26,7 +26,7 @@ impl Manager {
     /// process then configures it as [`layout`](crate::layout) says, or [`configure`](Self::configure) does.
     ///
     /// After an error nothing of it is left but the reservation.
-    pub fn attach(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>, ifname: &str) -> Result<()> {
+    pub fn attach(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>, ifname: &str, stack: Stack) -> Result<()> {
         self.shared.follow_bridge_netfilter();
         let (made, driver, internal) = {
             let books = lock(&self.shared.books);
@@ -36,7 +36,7 @@ impl Manager {
         let mut batch = Batch::new();
         match (&made, &driver) {
             (Made::Bridge(bridge), _) => {
-                plug(&mut batch, endpoint, bridge, internal, netns, ifname);
+                plug(&mut batch, endpoint, bridge, segment::of_pair(stack, internal), netns, ifname);
             }
             (Made::Stacked { parent }, Driver::Ipvlan(options)) => {
                 let (mode, flag) = (options.mode, options.flag);
@@ -100,7 +100,14 @@ impl Manager {
     }
 }
 
-fn plug(batch: &mut Batch, endpoint: &Endpoint, bridge: &Bridge, internal: bool, netns: BorrowedFd<'_>, ifname: &str) {
+fn plug(
+    batch: &mut Batch,
+    endpoint: &Endpoint,
+    bridge: &Bridge,
+    [segment, peer_segment]: [u32; 2],
+    netns: BorrowedFd<'_>,
+    ifname: &str,
+) {
     let pair = VethPair {
         name: &endpoint.host_ifname,
         bridge: bridge.index,
@@ -108,8 +115,8 @@ fn plug(batch: &mut Batch, endpoint: &Endpoint, bridge: &Bridge, internal: bool,
         peer_mac: endpoint.mac.map(MacAddr::octets),
         peer_netns: netns,
         mtu: endpoint.mtu,
-        segment: segment::LARGE,
-        peer_segment: if internal { segment::LARGE } else { segment::KERNELS_CHOICE },
+        segment,
+        peer_segment,
     };
     pair.add(batch);
     route::set_port(batch, &endpoint.host_ifname, bridge.port, endpoint.mtu);

@@ -53,6 +53,7 @@ pub use manager::Manager;
 pub use net::{Net, ParseNetError};
 pub use published::{Forward, PortBinding, PortRequest, Proto, Publication, Published, Target};
 pub use restore::Attachment;
+pub use segment::Stack;
 pub use spec::{
     BridgeOptions, Driver, GatewayMode, IpvlanOptions, MacvlanOptions, NetworkDraft, NetworkSpec, PoolRequest,
     SubnetSpec,

@@ -14,13 +14,31 @@ use gantry_linux::netlink::route;
 use gantry_linux::netlink::{Batch, Socket};
 
 /// Bytes. More gave nothing more.
-pub(crate) const LARGE: u32 = 256 << 10;
+const LARGE: u32 = 256 << 10;
 
 /// For links whose sender's pieces may leave the host.
-pub(crate) const KERNELS_CHOICE: u32 = 0;
+const KERNELS_CHOICE: u32 = 0;
 
 /// What the kernel gives every link.
 const DEFAULT: u32 = 64 << 10;
+
+/// Who reads the packets that come to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stack {
+    /// This kernel.
+    Kernel,
+    /// Perhaps the runtime by itself, as gVisor does, with buffers for 64 kB and not a byte more.
+    Runtime,
+}
+
+/// What the host's end of a container's pair takes, and what the container's.
+pub(crate) fn of_pair(stack: Stack, internal: bool) -> [u32; 2] {
+    match (stack, internal) {
+        (Stack::Runtime, _) => [KERNELS_CHOICE; 2],
+        (Stack::Kernel, false) => [LARGE, KERNELS_CHOICE],
+        (Stack::Kernel, true) => [LARGE; 2],
+    }
+}
 
 /// Large pieces for what the host sends to a bridge's containers. A bridge takes them once it has ports that do.
 pub(crate) fn enlarge_bridge(socket: &mut Socket, bridge: &Bridge) {

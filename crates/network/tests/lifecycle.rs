@@ -4,7 +4,7 @@ mod lab;
 
 use gantry_linux::netlink::nft::{self, Transaction};
 use gantry_linux::netlink::{Batch, route};
-use gantry_network::{AddressPool, BridgeChoice, Config, Error, MacAddr, Manager};
+use gantry_network::{AddressPool, BridgeChoice, Config, Error, MacAddr, Manager, Stack};
 use lab::{HOST, Lab, Namespace, eventually, index, tcp};
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -218,10 +218,12 @@ fn a_failed_attach() {
     let before = lab.host.links();
     let allocation = lab.allocate(&manager, &[tcp(8080, 80)]).unwrap();
     let file = std::fs::File::open("/dev/null").unwrap();
-    lab.host.run(|| manager.attach(&allocation.endpoint, std::os::fd::AsFd::as_fd(&file), "eth0")).unwrap_err();
+    lab.host
+        .run(|| manager.attach(&allocation.endpoint, std::os::fd::AsFd::as_fd(&file), "eth0", Stack::Kernel))
+        .unwrap_err();
     assert_eq!(lab.host.links(), before);
     let namespace = Namespace::new();
-    lab.host.run(|| manager.attach(&allocation.endpoint, namespace.fd(), "eth0")).unwrap();
+    lab.host.run(|| manager.attach(&allocation.endpoint, namespace.fd(), "eth0", Stack::Kernel)).unwrap();
     assert!(namespace.links().contains(&"eth0".to_owned()));
 }
 

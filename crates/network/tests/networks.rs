@@ -3,7 +3,8 @@
 mod lab;
 
 use gantry_network::{
-    AddressPool, BridgeOptions, Config, Driver, Error, GatewayMode, Gateways, Net, NetworkDraft, PoolRequest, layout,
+    AddressPool, BridgeOptions, Config, Driver, Error, GatewayMode, Gateways, Net, NetworkDraft, PoolRequest, Stack,
+    layout,
 };
 use lab::{DEFAULT, HOST, HOST6, Lab, NEIGHBOUR, NEIGHBOUR6, bridge, tcp};
 use std::collections::{BTreeMap, HashSet};
@@ -325,14 +326,14 @@ fn connecting_and_disconnecting() {
         });
     };
     let one = connect(first);
-    lab.host.run(|| manager.attach(&one, web.namespace.fd(), "eth1")).unwrap();
+    lab.host.run(|| manager.attach(&one, web.namespace.fd(), "eth1", Stack::Kernel)).unwrap();
     apply(&[("eth0", &web.endpoint), ("eth1", &one)]);
     assert!(web.namespace.ask(NEIGHBOUR, 9000).is_ok() && web.namespace.ask(NEIGHBOUR6, 9000).is_ok());
     assert!(lab.neighbour.ask(HOST, 8080).is_ok(), "the port leads there now");
     assert!(web.namespace.cannot_reach(peer.ip, 80));
 
     let two = connect(second);
-    lab.host.run(|| manager.attach(&two, web.namespace.fd(), "eth2")).unwrap();
+    lab.host.run(|| manager.attach(&two, web.namespace.fd(), "eth2", Stack::Kernel)).unwrap();
     // The gateway changes to the new network.
     apply(&[("eth2", &two), ("eth0", &web.endpoint), ("eth1", &one)]);
     assert!(web.namespace.ask(peer.ip, 80).is_ok() && web.namespace.ask(peer.ip6, 80).is_ok());

@@ -4,7 +4,7 @@ mod lab;
 
 use gantry_linux::netlink::nft::{Address, ChainType, Hook, Transaction, Verdict};
 use gantry_linux::netlink::{Protocol, Socket, route};
-use gantry_network::{Config, PortRequest, Proto};
+use gantry_network::{Config, PortRequest, Proto, Stack};
 use lab::{HOST, Lab, NEIGHBOUR, ask_udp, bridge_netfilter_modes, tcp};
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -240,6 +240,12 @@ fn what_stays_on_the_host_goes_in_large_pieces() {
     assert_eq!(segment(&lab.host, &outward.endpoint.host_ifname), LARGE);
     assert_eq!(segment(&outward.namespace, "eth0"), WIRE, "a wire's hardware could cut no more");
     assert_eq!(segment(&lab.host, "gantry0"), LARGE);
+    let held = lab.allocate(&manager, &[]).unwrap();
+    let namespace = lab::Namespace::new();
+    let runtimes =
+        |manager: &gantry_network::Manager| manager.attach(&held.endpoint, namespace.fd(), "eth0", Stack::Runtime);
+    lab.host.run(|| runtimes(&manager)).unwrap();
+    assert_eq!(segment(&lab.host, &held.endpoint.host_ifname), WIRE, "gVisor's buffers hold no more");
     let inner = lab.network(&manager, |draft| draft.internal = true);
     let inward = lab.start_on(&manager, inner.id, &[]);
     assert_eq!(segment(&inward.namespace, "eth0"), LARGE);

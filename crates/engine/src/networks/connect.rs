@@ -8,6 +8,7 @@ use super::record::Network;
 use super::{driver, endpoints, way_out};
 use crate::Engine;
 use crate::container::{Container, Record};
+use crate::oci;
 use crate::plan::files;
 use crate::plan::network::{self, NetworkMode, Predefined};
 use gantry_api_types::{EndpointSettings, NetworkConnectRequest};
@@ -105,7 +106,7 @@ impl Engine {
     fn plug_in(&self, container: &Container, attached: &mut Attached, member: &Member, netns: &OwnedFd) -> Result<()> {
         // Before there is anything in the kernel that the next daemon could not explain.
         self.write_run_file(container, attached)?;
-        driver::attach(self, member, netns.as_fd())?;
+        driver::attach(self, member, netns.as_fd(), oci::stack(&container.read()))?;
         self.network.configure(netns.as_fd(), &attached.layout())?;
         self.move_ports(container.id, attached)?;
         if attached.published.is_none() {

@@ -9,7 +9,7 @@ use crate::Engine;
 use crate::container::Record;
 use gantry_api_types::{EndpointSettings, IpamConfig};
 use gantry_model::{Error, Result};
-use gantry_network::{Driver, Endpoint, NetworkDraft, NetworkSpec};
+use gantry_network::{Driver, Endpoint, NetworkDraft, NetworkSpec, Stack};
 use std::os::fd::BorrowedFd;
 
 /// Makes what the network needs in the kernel and completes its record. Blocks.
@@ -89,11 +89,11 @@ pub(super) fn allocate(
 }
 
 /// Makes the interface of a reserved place in a network namespace; after an error nothing of it is there. Blocks.
-pub(super) fn attach(engine: &Engine, member: &Member, netns: BorrowedFd<'_>) -> Result<()> {
+pub(super) fn attach(engine: &Engine, member: &Member, netns: BorrowedFd<'_>, stack: Stack) -> Result<()> {
     match &member.plugged {
         Some(plugged) if plugged.source.is_empty() => Ok(()),
         Some(plugged) => Ok(engine.network.take_in(&plugged.source, netns, &member.ifname)?),
-        None => Ok(engine.network.attach(&member.endpoint, netns, &member.ifname)?),
+        None => Ok(engine.network.attach(&member.endpoint, netns, &member.ifname, stack)?),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::plan::network::{self, NetworkMode, Predefined};
 use crate::shim::ShimLink;
 use gantry_api_types::EndpointSettings;
 use gantry_model::{Error, Id, Result};
-use gantry_network::{Proto, Published};
+use gantry_network::{Proto, Published, Stack};
 use gantry_runtime::spec::Forward;
 use gantry_shim_protocol::RequestBody;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -142,9 +142,9 @@ impl Engine {
     }
 
     /// Makes the links into the container's network namespace and opens its ports. Blocks.
-    pub(crate) fn attach_networks(&self, attached: &Attached, netns: BorrowedFd<'_>) -> Result<()> {
+    pub(crate) fn attach_networks(&self, attached: &Attached, netns: BorrowedFd<'_>, stack: Stack) -> Result<()> {
         for member in &attached.members {
-            driver::attach(self, member, netns)?;
+            driver::attach(self, member, netns, stack)?;
         }
         if let Some(published) = &attached.published {
             self.network.open_ports(published)?;

@@ -11,6 +11,7 @@ use crate::info::RUNTIME;
 use gantry_api_types::HostConfig;
 use gantry_model::error::Context;
 use gantry_model::{Error, Result};
+use gantry_network::Stack;
 use gantry_runtime::spawn;
 use gantry_runtime::spec::{OciRuntime, Plan, ProcessSpec};
 use gantry_runtime::view::{self, User};
@@ -50,6 +51,11 @@ pub(crate) fn check(engine: &Engine, host: &HostConfig) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Whose network stack a container has.
+pub(crate) fn stack(record: &Record) -> Stack {
+    if is_built_in(&record.host_config.runtime) { Stack::Kernel } else { Stack::Runtime }
 }
 
 /// The other runtime that runs a container, if one does.

@@ -4,7 +4,7 @@ use super::link::{Incoming, ShimLink, ShimReader, failure_error};
 use crate::Engine;
 use crate::container::Container;
 use crate::networks::members::Attached;
-use crate::{health, procfs};
+use crate::{health, oci, procfs};
 use gantry_model::{ContainerStatus, Error, Result, Timestamp};
 use gantry_runtime::failure::DIED_IN_SETUP;
 use gantry_shim_protocol::{Event, Failure, KILLED_IN_SETUP, RequestBody, Target};
@@ -162,9 +162,9 @@ async fn release(
         let names_of = netns.try_clone()?;
         let record = container.read().clone();
         let (attaching, joined) = (engine.clone(), attached.clone());
-        let (id, links) = (record.id, record.links.clone());
+        let (id, links, stack) = (record.id, record.links.clone(), oci::stack(&record));
         let attach = crate::blocking(move || {
-            attaching.attach_networks(&joined, netns.as_fd())?;
+            attaching.attach_networks(&joined, netns.as_fd(), stack)?;
             attaching.open_links(id, &links, joined.bridge());
             Ok::<_, Error>(())
         });

@@ -7,7 +7,7 @@ use gantry_linux::netlink::{Batch, Protocol, Socket, namespace};
 use gantry_model::Id;
 use gantry_network::{
     Attachment, BridgeOptions, Config, Driver, Endpoint, EndpointRequest, Forward, Gateways, Manager, NetworkDraft,
-    NetworkSpec, PortRequest, Proto, Publication, Published, layout,
+    NetworkSpec, PortRequest, Proto, Publication, Published, Stack, layout,
 };
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -282,7 +282,7 @@ impl Lab {
         let Allocation { endpoint, published, holders, .. } = allocation;
         let namespace = Namespace::new();
         self.host.run(|| {
-            manager.attach(&endpoint, namespace.fd(), "eth0").unwrap();
+            manager.attach(&endpoint, namespace.fd(), "eth0", Stack::Kernel).unwrap();
             manager.open_ports(&published).unwrap();
         });
         namespace.run(|| {
