@@ -6,6 +6,7 @@ use crate::oci::Runtime;
 use gantry_model::IdMaps;
 use gantry_network as network;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -25,6 +26,8 @@ pub struct Config {
     pub program: OwnedFd,
     /// The default bridge.
     pub network: network::Config,
+    /// `--host-gateway-ip`: what `host-gateway` means; empty for the default bridge's gateways.
+    pub host_gateways: Vec<IpAddr>,
     /// `--default-network-opt`: options of new networks, by driver.
     pub network_options: BTreeMap<String, BTreeMap<String, String>>,
     /// Parent cgroup (`--cgroup-parent`); `None` is `/gantry` or `/gantry-<instance>`.

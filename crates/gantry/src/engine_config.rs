@@ -1,7 +1,7 @@
 //! From the user's settings to the configuration of the engine and the network.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -69,6 +69,7 @@ fn instance(data_root: &Path) -> String {
 /// Checks what [`build`] would check, without touching the machine.
 pub(crate) fn check(settings: &Settings) -> Result<()> {
     network(settings, "")?;
+    host_gateways(settings)?;
     seccomp_profile(settings)?;
     runtimes(settings)?;
     default_runtime(settings)?;
@@ -91,6 +92,7 @@ pub(crate) fn build(
         shim,
         program,
         network: network(settings, &roots.instance)?,
+        host_gateways: host_gateways(settings)?,
         network_options: settings.default_network_opts.clone(),
         cgroup_parent: settings.cgroup_parent.clone().filter(|parent| !parent.is_empty()),
         log_driver: settings.log_driver.clone().unwrap_or_else(|| "json-file".to_owned()),
@@ -209,6 +211,8 @@ fn network(settings: &Settings, instance: &str) -> Result<gantry_network::Config
         default_gateway_v6: present(&settings.default_gateway_v6)
             .map(|text| text.parse().with_context(|| format!("default-gateway-v6: {text:?} is not an IPv6 address")))
             .transpose()?,
+        bip6: present(&settings.bip6).map(|text| cidr_of_host_v6(&text)).transpose()?,
+        direct_routing: settings.allow_direct_routing,
         mtu: settings.mtu.filter(|&mtu| mtu > 0).unwrap_or(defaults.mtu),
         firewall: settings.iptables.unwrap_or(true),
         forwarders: settings.userland_proxy.unwrap_or(true),
@@ -221,6 +225,27 @@ fn network(settings: &Settings, instance: &str) -> Result<gantry_network::Config
         },
         address_pools: settings.default_address_pools.iter().map(pool).collect::<Result<_>>()?,
     })
+}
+
+/// Where the name `host-gateway` leads to; empty for the default bridge's gateways.
+fn host_gateways(settings: &Settings) -> Result<Vec<IpAddr>> {
+    let old = settings.host_gateway_ip.iter().filter(|text| !text.is_empty());
+    let parse = |text: &String| -> Result<IpAddr> {
+        text.parse().with_context(|| format!("host-gateway-ips: {text:?} is not an IP address"))
+    };
+    let all = settings.host_gateway_ips.iter().chain(old).map(parse).collect::<Result<Vec<_>>>()?;
+    if all.iter().filter(|ip| ip.is_ipv4()).count() > 1 || all.iter().filter(|ip| ip.is_ipv6()).count() > 1 {
+        bail!("only one IPv4 and one IPv6 host gateway IP address can be specified");
+    }
+    Ok(all)
+}
+
+fn cidr_of_host_v6(text: &str) -> Result<(Ipv6Addr, u8)> {
+    let parsed = text.split_once('/').and_then(|(address, bits)| {
+        let bits: u8 = bits.parse().ok().filter(|&bits| bits <= 128)?;
+        Some((address.parse().ok()?, bits))
+    });
+    parsed.with_context(|| format!("bip6: {text:?} is not an IPv6 network like fd00:1::1/64"))
 }
 
 fn cidr_v6(text: &str) -> Result<Net> {
@@ -266,5 +291,22 @@ mod tests {
         for bad in ["10.1.2.3", "10.1.2.3/33", "x/8", "::1/64"] {
             assert!(cidr("bip", bad).unwrap_err().to_string().starts_with("bip: "), "{bad}");
         }
+        assert_eq!(cidr_of_host_v6("fd00::1/64").unwrap(), ("fd00::1".parse().unwrap(), 64));
+        for bad in ["fd00::1", "fd00::1/129", "x/64", "10.0.0.1/24"] {
+            assert!(cidr_of_host_v6(bad).unwrap_err().to_string().starts_with("bip6: "), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_hosts_gateway_has_an_address_of_each_family_at_most() {
+        let of = |ips: &[&str], old: Option<&str>| {
+            let mut settings = Settings::default();
+            settings.host_gateway_ips = ips.iter().map(|ip| (*ip).to_owned()).collect();
+            settings.host_gateway_ip = old.map(Into::into);
+            host_gateways(&settings)
+        };
+        assert_eq!(of(&["10.1.1.1", "fd00::1"], None).unwrap().len(), 2);
+        assert_eq!(of(&[], Some("10.1.1.1")).unwrap(), ["10.1.1.1".parse::<IpAddr>().unwrap()]);
+        assert!(of(&["10.1.1.1"], Some("10.1.1.2")).is_err() && of(&["x"], None).is_err());
     }
 }

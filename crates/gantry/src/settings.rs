@@ -64,6 +64,11 @@ pub(crate) struct Settings {
     pub ipv6: Option<bool>,
     pub fixed_cidr_v6: Option<String>,
     pub default_gateway_v6: Option<String>,
+    pub bip6: Option<String>,
+    pub allow_direct_routing: bool,
+    pub host_gateway_ips: Vec<String>,
+    /// What 20.10 called it.
+    pub host_gateway_ip: Option<String>,
     pub default_address_pools: Vec<Pool>,
     pub default_network_opts: BTreeMap<String, BTreeMap<String, String>>,
     pub dns: Vec<String>,
@@ -171,10 +176,11 @@ impl Settings {
                 bail!("dns: {server} is not an ip address");
             }
         }
-        if self.bridge.as_deref().is_some_and(|name| !name.is_empty())
-            && self.bip.as_deref().is_some_and(|b| !b.is_empty())
-        {
-            bail!("You specified -b & --bip, mutually exclusive options. Please specify only one");
+        let given = |option: &Option<String>| option.as_deref().is_some_and(|text| !text.is_empty());
+        for (name, option) in [("--bip", &self.bip), ("--bip6", &self.bip6)] {
+            if given(&self.bridge) && given(option) {
+                bail!("You specified -b & {name}, mutually exclusive options. Please specify only one");
+            }
         }
         if self.oom_score_adjust.is_some_and(|score| !(-1000..=1000).contains(&score)) {
             bail!("oom-score-adjust: the value must lie between -1000 and 1000");

@@ -29,8 +29,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) mtu: u32,
     /// Its own addresses, with the prefix lengths of their subnets.
     pub(crate) addresses: Vec<(IpAddr, u8)>,
-    /// Whether other addresses that it has are to go.
-    pub(crate) only_these: bool,
+    /// By family, whether other addresses that it has are to go.
+    pub(crate) only: [bool; 2],
     /// Whether its members reach each other.
     pub(crate) icc: bool,
     /// Whether ports of its members are published.
@@ -97,10 +97,9 @@ pub(crate) fn ensure(socket: &mut Socket, wanted: &Wanted<'_>, host: &Host) -> R
         segment::enlarge_loopback(socket);
     }
     let mut batch = Batch::new();
-    if wanted.only_these {
-        for (address, len) in has.iter().filter(|a| !wanted.addresses.contains(a)) {
-            route::delete_address(&mut batch, index, *address, *len);
-        }
+    let goes = |a: &&(IpAddr, u8)| wanted.only[usize::from(a.0.is_ipv6())] && !wanted.addresses.contains(a);
+    for (address, len) in has.iter().filter(goes) {
+        route::delete_address(&mut batch, index, *address, *len);
     }
     for (address, len) in wanted.addresses.iter().filter(|a| !has.contains(a)) {
         route::ensure_address(&mut batch, index, *address, *len);

@@ -21,6 +21,8 @@ pub struct Config {
     pub ipv6: bool,
     /// The default network's IPv6 subnet (`--fixed-cidr-v6`); one of the pools' when missing.
     pub fixed_cidr_v6: Option<Net>,
+    /// The bridge's own IPv6 address and prefix length (`--bip6`).
+    pub bip6: Option<(Ipv6Addr, u8)>,
     /// The containers' IPv6 default gateway when it is not the bridge (`--default-gateway-v6`).
     pub default_gateway_v6: Option<Ipv6Addr>,
     /// The links' largest packet (`--mtu`).
@@ -30,6 +32,9 @@ pub struct Config {
     /// Whether containers' shims serve the host's addresses from which the kernel does not lead to a container
     /// (`--userland-proxy`).
     pub forwarders: bool,
+    /// Whether published ports are open on the containers' own addresses to whoever routes to them
+    /// (`--allow-direct-routing`).
+    pub direct_routing: bool,
     /// Whether forwarding is switched on in the kernel (`--ip-forward`).
     pub ip_forward: bool,
     /// Whether containers reach the outside under the host's address (`--ip-masq`).
@@ -54,10 +59,12 @@ impl Default for Config {
             default_gateway: None,
             ipv6: false,
             fixed_cidr_v6: None,
+            bip6: None,
             default_gateway_v6: None,
             mtu: 1500,
             firewall: true,
             forwarders: true,
+            direct_routing: false,
             ip_forward: true,
             ip_masq: true,
             icc: true,

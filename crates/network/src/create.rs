@@ -157,7 +157,7 @@ fn wanted<'a>(config: &Config, spec: &NetworkSpec, options: &'a BridgeOptions, a
         alias,
         mtu: options.mtu,
         addresses: addresses.filter_map(|s| s.gateway.map(|ip| (ip, s.subnet.prefix_len()))).collect(),
-        only_these: false,
+        only: [false; 2],
         icc: options.icc,
         publishes: config.firewall && !spec.internal && options.gateway_mode_v4.translates(),
         forward: config.ip_forward && !spec.internal,

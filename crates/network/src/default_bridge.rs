@@ -48,7 +48,7 @@ pub(crate) fn open(socket: &mut Socket, config: &Config, id: Id, known: &[Networ
         alias: "",
         mtu: config.mtu,
         addresses,
-        only_these: owned && config.bip.is_some(),
+        only: [owned && config.bip.is_some(), owned && config.bip6.is_some()],
         icc: config.icc,
         publishes: config.firewall,
         forward: config.ip_forward,
@@ -66,6 +66,15 @@ fn check(config: &Config) -> Result<()> {
         }
         if config.bridge != BridgeChoice::Own {
             return refuse("--bip and --bridge exclude each other: the bridge has its address already".to_owned());
+        }
+    }
+    if let Some((address, len)) = config.bip6 {
+        let host = Net::of(address, len).is_host(address.into()) && !address.is_unicast_link_local();
+        if !(8..=126).contains(&len) || !host {
+            return refuse(format!("invalid bip6 {address}/{len}: not the address of a host in a subnet"));
+        }
+        if config.bridge != BridgeChoice::Own {
+            return refuse("--bip6 and --bridge exclude each other: the bridge has its address already".to_owned());
         }
     }
     Ok(())
@@ -93,6 +102,12 @@ fn ipv4(config: &Config, has: &[(IpAddr, u8)], used: &[Net]) -> Result<(Ipv4Addr
 }
 
 fn ipv6(config: &Config, has: &[(IpAddr, u8)], used: &[Net]) -> Result<(IpAddr, SubnetSpec)> {
+    let gateway_or = |address| config.default_gateway_v6.map_or(address, Into::into);
+    if let Some((address, len)) = config.bip6 {
+        let address = address.into();
+        let spec = spec(Net::of(address, len), config.fixed_cidr_v6, gateway_or(address), address)?;
+        return Ok((address, spec));
+    }
     let is_global = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if !ip.is_unicast_link_local());
     let first = has
         .iter()
@@ -105,8 +120,7 @@ fn ipv6(config: &Config, has: &[(IpAddr, u8)], used: &[Net]) -> Result<(IpAddr, 
             (create::first_address(subnet), subnet)
         }
     };
-    let gateway = config.default_gateway_v6.map_or(address, Into::into);
-    let spec = spec(subnet, None, gateway, address)?;
+    let spec = spec(subnet, None, gateway_or(address), address)?;
     Ok((address, spec))
 }
 

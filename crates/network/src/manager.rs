@@ -48,8 +48,8 @@ impl Manager {
         let mut links = socket(Protocol::Route)?;
         let mut netfilter = socket(Protocol::Netfilter)?;
         let default = default_bridge::open(&mut links, &config, default_bridge, known)?;
-        let firewall = config.firewall.then(|| Firewall::new(config.table_name()));
-        let mut books = Books::default();
+        let firewall = config.firewall.then(|| Firewall::new(config.table_name(), config.direct_routing));
+        let mut books = Books { direct_routing: config.direct_routing, ..Books::default() };
         let default_bridge = default.as_ref().map(|network| network.spec.id);
         books.networks.extend(default.map(|network| (network.spec.id, network)));
         // A table that is there stays in force, with the ports of living containers in it, until `restore` knows

@@ -48,7 +48,8 @@ impl Manager {
             let mut books = lock(&shared.books);
             let known = std::mem::take(&mut books.networks).into_values();
             let all = known.map(|n| (n.spec.id, Network::new(n.spec, n.made))).chain(made).collect();
-            *books = Books { absent, ..Books::of(all, live) };
+            let direct_routing = books.direct_routing;
+            *books = Books { absent, direct_routing, ..Books::of(all, live) };
         }
         errors.extend(self.plug_in_again(&host, live));
         if let Some(firewall) = &shared.firewall {

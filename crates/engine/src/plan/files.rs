@@ -39,8 +39,7 @@ pub(crate) fn write(engine: &Engine, record: &Record, attached: &Attached, links
     let dirs = engine.dirs(&record.id);
     let host = mode == NetworkMode::Host;
     put(&dirs.hostname(), &format!("{}\n", record.config.hostname))?;
-    let gateway = host_gateway(engine);
-    put(&dirs.hosts(), &hosts(record, attached, host, gateway.as_deref(), links))?;
+    put(&dirs.hosts(), &hosts(record, attached, host, &host_gateways(engine), links))?;
     let source = if needs_names(attached) { Source::OwnServer } else { Source::of(host) };
     put(&dirs.resolv_conf(), &resolv_conf(&Resolver::of(engine, record), source))
 }
@@ -93,9 +92,16 @@ pub(crate) fn upstream(engine: &Engine, record: &Record) -> NameServers {
     NameServers { servers, of_host, ndots }
 }
 
-fn host_gateway(engine: &Engine) -> Option<String> {
-    let bridge = engine.network.default_bridge()?;
-    bridge.subnets.iter().filter(|s| s.subnet.is_ipv4()).find_map(|s| s.gateway).map(|ip| ip.to_string())
+/// What `host-gateway` means.
+fn host_gateways(engine: &Engine) -> Vec<String> {
+    let configured = &engine.config.host_gateways;
+    let addresses = if configured.is_empty() {
+        let bridge = engine.network.default_bridge();
+        bridge.iter().flat_map(|bridge| &bridge.subnets).filter_map(|subnet| subnet.gateway).collect()
+    } else {
+        configured.clone()
+    };
+    addresses.iter().map(ToString::to_string).collect()
 }
 
 /// In place: a running container has the file itself mounted, not its name.
@@ -113,7 +119,7 @@ fn put(path: &Path, text: &str) -> Result<()> {
     file.set_permissions(fs::Permissions::from_mode(0o644)).context(path.display())
 }
 
-fn hosts(record: &Record, attached: &Attached, host: bool, gateway: Option<&str>, links: &[Live]) -> String {
+fn hosts(record: &Record, attached: &Attached, host: bool, gateways: &[String], links: &[Live]) -> String {
     let mut text = match fs::read_to_string("/etc/hosts") {
         Ok(text) if host => text,
         _ => HOSTS.to_owned(),
@@ -124,8 +130,13 @@ fn hosts(record: &Record, attached: &Attached, host: bool, gateway: Option<&str>
     for extra in record.host_config.extra_hosts.iter().flatten() {
         // Checked when the container was created.
         let Some((name, address)) = extra.split_once(':').or_else(|| extra.split_once('=')) else { continue };
-        let address = if address == "host-gateway" { gateway.unwrap_or_default() } else { address };
-        let _ = writeln!(text, "{}\t{name}", address.trim_matches(['[', ']']));
+        if address == "host-gateway" {
+            for gateway in gateways {
+                let _ = writeln!(text, "{gateway}\t{name}");
+            }
+        } else {
+            let _ = writeln!(text, "{}\t{name}", address.trim_matches(['[', ']']));
+        }
     }
     text.push_str(&links::host_lines(links));
     for member in &attached.members {

@@ -129,11 +129,13 @@ pub(crate) struct Content {
 #[derive(Debug)]
 pub(crate) struct Firewall {
     table: String,
+    /// Whether published ports are open on the members' own addresses.
+    direct: bool,
 }
 
 impl Firewall {
-    pub(crate) fn new(table: String) -> Self {
-        Self { table }
+    pub(crate) fn new(table: String, direct: bool) -> Self {
+        Self { table, direct }
     }
 
     /// The table's name.
@@ -151,7 +153,7 @@ impl Firewall {
         let chains =
             nft::chains(socket, nft::Where::inet(&self.table)).map_err(|e| self.error("list the chains of", e))?;
         let mut change = Transaction::new(&self.table);
-        Self::write(&mut change, content, &chains);
+        self.write(&mut change, content, &chains);
         let outcome = change.commit(socket);
         let Err(e) = outcome else { return Ok(()) };
         if !matches!(e.errno(), Some(Errno::EXIST | Errno::BUSY | Errno::OPNOTSUPP | Errno::INVAL)) {
@@ -162,7 +164,7 @@ impl Firewall {
         let mut change = Transaction::new(&self.table);
         change.add_table(COMMENT);
         change.delete_table();
-        Self::write(&mut change, content, &[]);
+        self.write(&mut change, content, &[]);
         change.commit(socket).map_err(|e| self.error("write", e))
     }
 
@@ -241,14 +243,14 @@ impl Firewall {
     }
 
     /// `there` are the chains that exist.
-    fn write(change: &mut Transaction<'_>, content: &Content, there: &[String]) {
+    fn write(&self, change: &mut Transaction<'_>, content: &Content, there: &[String]) {
         change.add_table(COMMENT);
         for set in SETS {
             change.add_set(*set);
             change.flush_set(set.name);
         }
         change.add_chain(USER, "for your own rules; never changed by gantry");
-        rules::write(change);
+        rules::write(change, self.direct);
         for network in &content.networks {
             rules::add_network(change, network);
         }

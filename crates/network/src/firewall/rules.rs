@@ -33,7 +33,7 @@ const FILTER: i32 = 0;
 const ICMP: [u8; 2] = [1, 58];
 
 /// Writes the rules that are the same whatever networks there are.
-pub(super) fn write(change: &mut Transaction<'_>) {
+pub(super) fn write(change: &mut Transaction<'_>, direct: bool) {
     for chain in [TRANSLATE, SERVE] {
         change.add_chain(chain, "");
         change.flush_chain(chain);
@@ -52,7 +52,7 @@ pub(super) fn write(change: &mut Transaction<'_>) {
     translation(change);
     leaving(change);
     serving(change);
-    forwarding(change);
+    forwarding(change, direct);
 }
 
 /// The rules that send packets for published ports to their containers.
@@ -137,7 +137,7 @@ fn serving(change: &mut Transaction<'_>) {
 }
 
 /// The rules that decide who reaches whom.
-fn forwarding(change: &mut Transaction<'_>) {
+fn forwarding(change: &mut Transaction<'_>, direct: bool) {
     let jump = Verdict::Jump(USER);
     change.add_rule(FORWARD, |r| {
         r.interface_in(Interface::Output, true, BRIDGES).verdict(jump);
@@ -167,6 +167,11 @@ fn forwarding(change: &mut Transaction<'_>) {
     change.add_rule(FORWARD, |r| {
         r.interfaces_in(true, LOOPS).conversation_in(Family::Ipv4, LINKS).verdict(Verdict::Accept);
     });
+    for (i, family) in Family::ALL.into_iter().enumerate().filter(|_| direct) {
+        change.add_rule(FORWARD, |r| {
+            r.destination_in(family, OPEN[i]).verdict(Verdict::Accept);
+        });
+    }
     change.add_rule(FORWARD, |r| {
         r.jump_by_interface(Interface::Output, SPECIAL);
     });
