@@ -281,7 +281,8 @@ def test_a_silent_client_that_goes_away_is_let_go(engine, what):
     descriptors = lambda: len(os.listdir(f"/proc/{engine.pid}/fd"))
     before = descriptors()
     clients = []
-    for _ in range(20):
+    # What answered last may still be open when they are counted: more clients than that, of whom an exec's have pipes besides.
+    for _ in range(20 if what == "attach" else 10):
         if what == "attach":
             clients.append(container.api.request(
                 "POST", "", raw_target=f"/v1.41{container.path}/attach?stream=1&stdout=1", hijack=True))
@@ -291,8 +292,8 @@ def test_a_silent_client_that_goes_away_is_let_go(engine, what):
     assert descriptors() >= before + 10
     for client in clients:
         client.close()
-    # The pipe of an exec's output is read on until its end.
-    left = 0 if what == "attach" else 20
+    # The pipe of an exec's output is read on until its end; 20.10 has more than that open for each.
+    left = 0 if what == "attach" else 30 if engine.is_reference else 10
     wait_until(lambda: descriptors() <= before + left + 2)
 
 

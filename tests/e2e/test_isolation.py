@@ -457,8 +457,8 @@ def test_init(engine):
     """Process 1 reaps orphans and passes signals on."""
     container = engine.start_container("(sleep 0.1 &) ; exec sleep 1000", host={"Init": True})
     assert container.exec(["cat", "/proc/1/cmdline"])[1].split("\0")[0] not in ("sh", "sleep")
-    seen = lambda: container.exec(["ps", "-o", "pid,stat,args"])[1]
-    wait_until(lambda: (now := seen()) and " Z " not in now and "sleep 0.1" not in now, what="the orphan's burial")
+    seen = lambda: [line.split(None, 2) for line in container.exec(["ps", "-o", "pid,stat,args"])[1].splitlines()]
+    wait_until(lambda: not any(stat.startswith("Z") or args == "sleep 0.1" for _, stat, args in seen()), what="the orphan's burial")
     container.stop(t=60)
     assert container.state["ExitCode"] == 143
 
