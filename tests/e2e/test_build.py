@@ -422,7 +422,7 @@ def test_a_daemon_that_dies_leaves_no_container(own_engine):
     engine.kill()
     engine.start()
     wait_until(lambda: engine.api.get("/containers/json", all=True).json == [], what="the container's removal")
-    assert list((engine.data_root / "build/tmp").iterdir()) == []
+    wait_until(lambda: list((engine.data_root / "build/tmp").iterdir()) == [], what="the build's directories to be gone")
     assert build(engine, {"x": "y"}, BASE + "COPY x /\n").cached == 0
 
 
@@ -515,9 +515,7 @@ def repository(engine, tmp_path):
         git("commit", "-q", "-m", branch)
         git("tag", f"of-{branch}")
     git("checkout", "-q", "main")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = engine.sandbox.free_port("host", "127.0.0.1")
     daemon = subprocess.Popen(engine.sandbox.enter(
         ["git", "daemon", "--export-all", f"--base-path={work.parent}", "--listen=127.0.0.1", f"--port={port}", "--reuseaddr"]),
         preexec_fn=die_with_parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

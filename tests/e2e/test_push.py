@@ -163,7 +163,7 @@ def test_uploads_in_parallel(engine, fake):
                 met[0] += 1
                 mine = met[0]
             if mine <= 3:
-                together.wait(15)
+                together.wait(40)
             return False
 
         fake.on("POST", UPLOADS, meet)
@@ -277,9 +277,9 @@ def test_cancelled(engine, fake):
 
     fake.on("PATCH|PUT", UPLOADS, slow)
     stream = Client(engine.socket, "1.41").post(f"/images/{fake.host}/large/push", tag="v", headers={"X-Registry-Auth": "e30="}, stream=True)
-    assert reached.wait(20)
+    assert reached.wait(40)
     stream.close()
-    assert ended.wait(20), "the upload goes on without a client"
+    assert ended.wait(40), "the upload goes on without a client"
     assert ("large", "v") not in fake.manifests
 
 

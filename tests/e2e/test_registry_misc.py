@@ -153,7 +153,7 @@ def test_cli_bars(docker, engine, fake):
     name = fake.put(image, "bars", "v")
     terminal = docker.terminal("pull", name)
     try:
-        code, text = terminal.wait(30)
+        code, text = terminal.wait(60)
     finally:
         terminal.close()
     assert code == 0
@@ -241,10 +241,10 @@ def test_cli_interrupted(docker, engine, fake):
     fake.on("GET", image.layers[0].digest, drip)
     process = docker.popen("pull", name)
     try:
-        assert reached.wait(20)
+        assert reached.wait(40)
         process.send_signal(signal.SIGINT)
-        process.wait(20)
-        assert ended.wait(20)
+        process.wait(40)
+        assert ended.wait(40)
     finally:
         ended.set()
         process.kill()

@@ -73,7 +73,9 @@ def test_reload(own_engine, tmp_path):
     assert not registry_config(engine)["IndexConfigs"]["reg:5000"]["Secure"]
     assert registry_config(engine)["Mirrors"] == ["https://m/"]
     assert engine.api.get("/info").json["Debug"]
-    event = engine.api.get("/events", since=1, until=time.time(), filters={"type": ["daemon"]}).objects[-1]
+    # It is told when it is done.
+    told = lambda: engine.api.get("/events", since=1, until=time.time(), filters={"type": ["daemon"]}).objects
+    event = wait_until(told, what="the event")[-1]
     attributes = event["Actor"]["Attributes"]
     assert event["Action"] == "reload"
     assert attributes["labels"] == '["c=d"]' and attributes["debug"] == "true"
@@ -83,7 +85,7 @@ def test_reload(own_engine, tmp_path):
     # A file with a mistake changes nothing.
     write(file, labels=["e=f"], **{"max-concurrent-downloads": -1})
     os.kill(engine.pid, signal.SIGHUP)
-    wait_until(lambda: "-1" in engine.log_tail(), what="the complaint")
+    wait_until(lambda: "invalid max concurrent downloads: -1" in engine.log_tail(), what="the complaint")
     assert engine.api.get("/info").json["Labels"] == ["c=d"]
 
 

@@ -18,6 +18,8 @@ from harness.servers import Server
 USER, PASSWORD = "alice", "secret"
 # bcrypt of PASSWORD; docker-registry takes no other kind.
 HTPASSWD = f"{USER}:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
+# Bytes that a gate keeps for the time in which it is shut.
+LAST_WORDS = 600
 NAME = r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
 
 
@@ -34,7 +36,7 @@ class DebianRegistry:
                  storage=None):
         self.engine = engine
         self.address = "127.0.0.1" if where == "host" else OUTSIDE_ADDRESS
-        self.port = port or self._free_port(where)
+        self.port = port or engine.sandbox.free_port(where, self.address)
         self.dir = engine.dir / f"registry-{uuid.uuid4().hex[:8]}"
         self.dir.mkdir()
         self.storage = self.dir / "data"
@@ -57,13 +59,6 @@ class DebianRegistry:
         self.process = subprocess.Popen([*namespaces, "docker-registry", "serve", str(file)], stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log, preexec_fn=die_with_parent)
         wait_until(lambda: self._answers(where), what="the registry")
-
-    def _free_port(self, where):
-        probe = self.engine.sandbox.socket(where)
-        probe.bind((self.address, 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        return port
 
     def _answers(self, where):
         assert self.process.poll() is None, (self.dir / "log").read_text()
@@ -275,16 +270,19 @@ class Gate:
         body = data[start:end]
         ranged = {"Content-Range": f"bytes {start}-{end - 1}/{len(data)}"} if handler.headers.get("Range") else {}
         handler.head(206 if ranged else 200, len(body), {"Accept-Ranges": "bytes", **ranged})
-        first = self.count * 3 // 4
-        handler.send(body[:first])
-        # Engines say how far they are ten times a second: the rest makes them speak of the first part.
-        time.sleep(0.15)
-        handler.send(body[first:self.count])
+        at = self.count - LAST_WORDS
+        handler.send(body[:at])
         self.reached.set()
-        if self.opened.wait(60):
-            handler.send(body[self.count:])
-        else:
-            handler.cut()
+        # Engines say how far they are when something arrives, and at most ten times a second: a byte now and then makes
+        # them speak of the rest, however late they have read it.
+        deadline = time.monotonic() + 60
+        while not self.opened.wait(0.1):
+            if time.monotonic() > deadline:
+                return handler.cut()
+            if at < self.count:
+                handler.send(body[at:at + 1])
+                at += 1
+        handler.send(body[at:])
 
     def wait(self):
         assert self.reached.wait(30), "nobody asked for the blob"

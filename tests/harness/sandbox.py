@@ -8,6 +8,7 @@ firewall rule it made is gone. Only its directory and its cgroups live in the ma
 
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -147,8 +148,20 @@ class Sandbox:
         """A socket of `where`: the engine's own host ("host") or the machine at the other end ("outside")."""
         pid = self.pid if where == "host" else self.outside_pid
         made = self._in_netns(pid, lambda: socket.socket(family, kind))
-        made.settimeout(10)
+        made.settimeout(30)
         return made
+
+    def free_port(self, where, address):
+        """A port of `where` that nobody has, below those that the kernel gives to whoever asks for any: nobody gets it by
+        chance before the server that it is for."""
+        for port in random.sample(range(20000, 30000), 100):
+            with self.socket(where) as probe:
+                try:
+                    probe.bind((address, port))
+                except OSError:
+                    continue
+                return port
+        raise OSError("every port is taken")
 
     def own_etc(self):
         """Path of an /etc that the test may write to: the machine's, with a layer on top that only the engine sees."""
