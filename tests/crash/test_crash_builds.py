@@ -47,15 +47,15 @@ def test_kill_in_builds(own_engine, request):
         engine.start()
         engine.recorder.drain()
         wait_until(lambda: engine.api.get("/containers/json", all=True).json == [], what="the containers to be gone")
-        assert list((engine.data_root / "build/tmp").iterdir()) == []
-        assert engine.sandbox.mounts() == mounts
+        wait_until(lambda: list((engine.data_root / "build/tmp").iterdir()) == [], what="the builds' directories to be gone")
+        wait_until(lambda: engine.sandbox.mounts() == mounts, what="the mounts as they were")
         whole(engine, build(engine, FILES, TEXT % "whole"))
     # What builds left is a cache, and goes as one.
     engine.api.post("/build/prune", all=True, expect=200)
     engine.api.post("/images/prune", filters={"dangling": ["true"]}, expect=200)
     assert engine.api.get("/system/df", expect=200).json["BuildCache"] == []
     assert [image["RepoTags"] for image in engine.api.get("/images/json", all=True, expect=200).json] == [["busybox:e2e"]]
-    assert list((engine.data_root / "build/mounts").iterdir()) == []
+    wait_until(lambda: list((engine.data_root / "build/mounts").iterdir()) == [], what="the mounts of builds to be gone")
     whole(engine, build(engine, FILES, TEXT % "whole"))
 
 

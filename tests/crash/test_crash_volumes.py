@@ -103,13 +103,13 @@ def test_kill_while_volumes_come_and_go(own_engine, request):
         engine.kill()
         for client in clients:
             client.over.set()
-            client.join(30)
+            client.join(70)
             assert not client.is_alive()
         engine.start()
         engine.recorder.drain()
         check(engine, clients)
         engine.remove_everything()
-        assert engine.sandbox.mounts() == before
+        wait_until(lambda: engine.sandbox.mounts() == before, what="the mounts as they were")
         # The image is the tests' own and goes with everything.
         if engine.api.get("/images/many:x/json").status != 200:
             image_with_many_files(engine)

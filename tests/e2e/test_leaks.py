@@ -78,7 +78,7 @@ def test_nothing_leaks(own_engine):
     first = picture(engine)
     load(engine, 3 if engine.is_reference else 15)
     try:
-        wait_until(lambda: same(engine, first), timeout=20)
+        wait_until(lambda: same(engine, first))
     except AssertionError:
         after = picture(engine)
         raise AssertionError({k: (first[k], after[k]) for k in first if first[k] != after[k]}) from None
@@ -118,5 +118,5 @@ def test_clients_that_leave_leave_nothing(own_engine):
     assert descriptors() >= before + len(open_ones)
     for answer in open_ones:
         answer.close()
-    wait_until(lambda: descriptors() <= before + 6, timeout=20, what=f"{descriptors()} descriptors, {before} before")
+    wait_until(lambda: descriptors() <= before + 6, what=f"{descriptors()} descriptors, {before} before")
     container.kill()

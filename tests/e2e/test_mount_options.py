@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.engine import IMAGE
+from harness.engine import IMAGE, wait_until
 
 
 @pytest.fixture
@@ -231,4 +231,4 @@ class TestImages:
         layers = len(list((engine.data_root / "layers").iterdir()))
         container.remove()
         seed.remove()
-        assert len(list((engine.data_root / "layers").iterdir())) < layers
+        wait_until(lambda: len(list((engine.data_root / "layers").iterdir())) < layers, what="the layers to go")

@@ -24,6 +24,10 @@ def other(**host):
     return {"Runtime": "other", **host}
 
 
+def no_cgroup(engine, box):
+    return not any(box.id in path for path in engine.sandbox.cgroups())
+
+
 def test_info(engine):
     info = engine.api.get("/info", expect=200).json
     assert {"runc", "other", "crun"} <= set(info["Runtimes"]) and info["DefaultRuntime"] == "runc"
@@ -115,7 +119,7 @@ def test_signals_pause_stats_top_update(engine):
     assert (box.cgroup("memory") / ("memory.max" if cgroup_v2() else "memory.limit_in_bytes")).read_text().strip() == str(32 << 20)
     box.kill(signal="TERM")
     assert box.wait() == 9 and "term" in box.logs()[0]
-    assert engine.sandbox.cgroups() == [] or all(box.id not in path for path in engine.sandbox.cgroups())
+    wait_until(lambda: no_cgroup(engine, box), what="the end of its cgroup")
 
 
 def test_copies_and_changes(engine):
@@ -224,7 +228,7 @@ def test_a_runtime_that_hangs(hangs):
     (answer,) = answers
     assert answer.status >= 400 and "the runtime did not answer" in answer.message, answer.text
     assert box.state["Status"] == "created" and "did not answer" in box.state["Error"]
-    assert sleepers(engine) == ""
+    wait_until(lambda: sleepers(engine) == "", what="the end of what it has begun")
     box.remove()
 
 
@@ -233,13 +237,13 @@ def test_removal_during_a_start_that_hangs(hangs):
     """By force it does not wait for the runtime's minute, only for the end of what it has begun."""
     engine = hangs
     box, starts, answers = begin(engine)
-    assert sleepers(engine) != ""
+    wait_until(lambda: sleepers(engine) != "")
     before = time.monotonic()
     box.remove(force=True)
     assert time.monotonic() - before < 40
     starts.join()
     assert answers[0].status >= 400 and "the runtime was killed" in answers[0].message, answers[0].text
-    assert sleepers(engine) == "" and not [path for path in engine.sandbox.cgroups() if box.id in path]
+    wait_until(lambda: sleepers(engine) == "" and no_cgroup(engine, box), what="the end of what it has begun")
 
 
 @pytest.mark.parametrize("program, code", [("/no/such", 127), ("no-such", 127), ("/etc/passwd", 126)])
@@ -313,7 +317,7 @@ def test_the_daemon_dies(own_engine, engine_kind):
     assert quick.wait() == 5
     box.kill()
     assert box.wait() == 137
-    assert not [path for path in engine.sandbox.cgroups() if box.id in path]
+    wait_until(lambda: no_cgroup(engine, box), what="the end of its cgroup")
 
 
 def test_the_shim_dies(own_engine, engine_kind):
@@ -325,7 +329,6 @@ def test_the_shim_dies(own_engine, engine_kind):
     shim, = [p for p, line in engine.sandbox.processes().items() if line.startswith("gantry-shim " + box.id)]
     engine.sandbox.run(["kill", f"-{int(signal.SIGKILL)}", str(shim)])
     assert box.wait() == 137
-    wait_until(lambda: pid not in engine.sandbox.processes())
-    assert not [path for path in engine.sandbox.cgroups() if box.id in path]
+    wait_until(lambda: pid not in engine.sandbox.processes() and no_cgroup(engine, box))
     box.start()
     assert box.exec("echo again")[1] == "again\n"

@@ -103,6 +103,6 @@ def test_a_container_that_mounts_over_its_root(engine, canary):
         done.set()
 
     threading.Thread(target=read).start()
-    assert done.wait(20)
+    assert done.wait(60)
     assert names == ["tmp"]
     container.kill()
