@@ -174,8 +174,9 @@ def docker(engine, docker_path):
 
 
 @pytest.fixture(params=["auto", "1.35"])
-def client(engine, request):
-    """docker-py, at the engine's newest version and at 1.35."""
+def client(engine, request, monkeypatch):
+    """docker-py, at the engine's newest version and at 1.35, without what this machine's user has told the docker command."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(engine.dir / "docker-config"))
     made = sdk.DockerClient(base_url=engine.host, version=request.param, timeout=30)
     yield made
     made.close()

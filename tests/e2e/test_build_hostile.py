@@ -110,7 +110,7 @@ def test_giant_words(engine, kind):
         # dockerd takes all of them, and its time and memory for it.
         before = time.monotonic()
         built = build(engine, {}, BASE + GIANT[kind](14), check=False)
-        assert built.error and time.monotonic() - before < 20
+        assert built.error and time.monotonic() - before < 60
     if kind == "doubling":
         # What is large and no giant is done.
         build(engine, {}, BASE + GIANT[kind](2))

@@ -166,6 +166,7 @@ def test_a_container_that_is_paused_stays_so(engine):
 def test_files_of_one_moment(engine):
     """Paused, a container cannot write the second file after the first was read."""
     container = engine.start_container("i=0; while :; do i=$((i+1)); echo $i > /n; mv /n /a; echo $i > /n; mv /n /z; done")
+    wait_until(lambda: container.exec("test -e /z")[0] == 0)
     container.exec("dd if=/dev/zero of=/middle bs=1M count=20")
     image = commit(container, repo="moment")
     a, z = engine.output("cat /a; cat /z", image=image).split()

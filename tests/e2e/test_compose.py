@@ -29,7 +29,7 @@ def compose(request, engine, tmp_path):
 def ask(engine, path="/", where="host", address="127.0.0.1"):
     """The body of an answer of the published port, or None."""
     with engine.sandbox.socket(where) as sock:
-        sock.settimeout(10)
+        sock.settimeout(30)
         try:
             sock.connect((address, 8080))
             sock.sendall(f"GET {path} HTTP/1.0\r\nHost: stack\r\n\r\n".encode())
@@ -44,7 +44,7 @@ def ask(engine, path="/", where="host", address="127.0.0.1"):
 
 def visit(engine, **where):
     """A visit to the application, when all are up."""
-    return json.loads(wait_until(lambda: ask(engine, **where), timeout=30, what="an answer"))
+    return json.loads(wait_until(lambda: ask(engine, **where), timeout=60, what="an answer"))
 
 
 def names(listed, key="Name"):
@@ -81,7 +81,7 @@ def test_a_stack(engine, compose):
     compose("up", "-d", "--scale", "app=3", "--no-recreate")
     assert len(compose.containers("app")) == 3
     hosts = set()
-    wait_until(lambda: hosts.add(visit(engine)["host"]) or len(hosts) == 3, timeout=40, what="answers of all three")
+    wait_until(lambda: hosts.add(visit(engine)["host"]) or len(hosts) == 3, timeout=100, what="answers of all three")
     assert hosts == {one["Id"][:12] for one in compose.containers("app")}
     compose("up", "-d", "--scale", "app=1", "--no-recreate")
     assert len(compose.containers("app")) == 1

@@ -209,9 +209,9 @@ def test_filters_of_events_about_what_is_elsewhere(engine):
 def test_the_signal_that_stops(engine, verb):
     """Since 1.42; before, and in engines of that time, it is a parameter that nobody knows."""
     newest = engine.api.at(engine.versions[-1])
-    container = engine.start_container("trap 'echo hup' HUP; trap 'echo term; exit 3' TERM; echo ready; while :; do sleep 0.05; done")
+    container = engine.start_container("trap 'echo hup; exit 4' HUP; trap 'echo term; exit 3' TERM; echo ready; while :; do sleep 0.05; done")
     container.wait_log("ready")
-    newest.post(f"{container.path}/{verb}", t=1, signal="HUP", expect=204)
+    newest.post(f"{container.path}/{verb}", t=60, signal="HUP", expect=204)
     assert ("hup" in container.logs()[0]) == (not engine.is_reference)
 
 

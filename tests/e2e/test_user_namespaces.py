@@ -105,7 +105,7 @@ def test_terminal_of_init(remapped):
 
 
 def test_init_and_capabilities(remapped):
-    out = remapped.output("cat /proc/1/comm; grep CapEff /proc/self/status; ping -c1 -W1 127.0.0.1 >/dev/null && echo pong",
+    out = remapped.output("cat /proc/1/comm; grep CapEff /proc/self/status; ping -c1 -W30 127.0.0.1 >/dev/null && echo pong",
                           host={"Init": True})
     assert out.splitlines() == ["docker-init", "CapEff:\t00000000a80425fb", "pong"]
     # Rights over its own namespaces are no rights over the host.

@@ -1,6 +1,7 @@
 """Root file systems for the tests: busybox with a helper (tiny, made each session) and a Debian with nginx (cached)."""
 
 import fcntl
+import hashlib
 import io
 import os
 import shutil
@@ -50,10 +51,10 @@ class locked:
 
 @cache
 def probe():
-    """The helper program, compiled once per version of its source."""
+    """The helper program, compiled once per version of its source: another tree's may be older or newer."""
     with locked("probe"):
-        built = cache_dir() / "probe"
-        if not built.exists() or built.stat().st_mtime < PROBE_SOURCE.stat().st_mtime:
+        built = cache_dir() / f"probe-{hashlib.sha256(PROBE_SOURCE.read_bytes()).hexdigest()[:16]}"
+        if not built.exists():
             subprocess.run(["cc", "-static", "-O1", "-o", f"{built}.new", PROBE_SOURCE], check=True)
             os.rename(f"{built}.new", built)
         return built.read_bytes()
