@@ -144,6 +144,7 @@ impl Fixture {
             shm_size: 64 << 20,
             oci: None,
             forwards: vec![],
+            carrier_filter: vec![],
             mount_label: None,
         };
         Self { dir, plan, held: Vec::new() }
