@@ -177,7 +177,7 @@ def docker(engine, docker_path):
 def client(engine, request, monkeypatch):
     """docker-py, at the engine's newest version and at 1.35, without what this machine's user has told the docker command."""
     monkeypatch.setenv("DOCKER_CONFIG", str(engine.dir / "docker-config"))
-    made = sdk.DockerClient(base_url=engine.host, version=request.param, timeout=30)
+    made = sdk.DockerClient(base_url=engine.host, version=request.param, timeout=120)
     yield made
     made.close()
 

@@ -137,7 +137,7 @@ def test_kill_under_connections(own_engine, request):
     chance.shuffle(victims)
     whole = 0
     deadline = time.monotonic() + 300
-    for victim in victims:
+    for turn, victim in enumerate(victims):
         workers = [Worker(engine, n, chance.random()) for n in range(WORKERS)]
         for worker in workers:
             worker.start()
@@ -173,10 +173,12 @@ def test_kill_under_connections(own_engine, request):
         (pid,) = carriers(engine)
         wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) < 40, what="descriptors of connections that are over")
         # The one of TCP in IPv4, which the kernel leads, does not listen.
-        assert len(sockets(engine)) == 3, sockets(engine)
+        wait_until(lambda: len(sockets(engine)) == 3, what=f"three sockets; there were {sockets(engine)}")
+        # A machine that others keep busy does fewer rounds.
         if time.monotonic() > deadline:
-            pytest.fail("the rounds took 300 s")
-    assert whole > rounds, f"{whole} connections in {rounds} rounds are no work to interrupt"
+            break
+    assert turn + 1 >= len(VICTIMS), f"{turn + 1} rounds took 300 s"
+    assert whole > turn, f"{whole} connections in {turn + 1} rounds are no work to interrupt"
     container.remove(force=True)
     wait_until(lambda: carriers(engine) == [] and sockets(engine) == [], what="free ports")
     wait_until(lambda: engine.sandbox.links() == links, what="the interfaces as they were")

@@ -32,7 +32,7 @@ def judge(engine, suite):
     def run(case, version):
         environment = {"PATH": os.environ["PATH"], "DOCKER_HOST": engine.host}
         done = subprocess.run([suite, case, IMAGE, version], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=90, preexec_fn=die_with_parent)
+                              timeout=250, preexec_fn=die_with_parent)
         assert done.returncode == 0, done.stderr
 
     return run

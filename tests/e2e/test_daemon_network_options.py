@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from harness.engine import wait_until
 from harness.sandbox import ENGINE_ADDRESS
 
 
@@ -36,7 +37,8 @@ def from_outside(engine, address, port):
 
 def eventually_from_outside(engine, address, port):
     """Netcat listens a moment after it says so."""
-    return any(from_outside(engine, address, port) for _ in range(5))
+    wait_until(lambda: from_outside(engine, address, port), what=f"{address} port {port}")
+    return True
 
 
 def test_host_gateway(own_engine):
@@ -59,7 +61,7 @@ def test_host_gateway_of_a_bridge_with_ipv6(own_engine):
     container = engine.start_container(network="bridge", host={"ExtraHosts": ["gate:host-gateway"]})
     gateways = [config["Gateway"] for config in engine.api.get("/networks/bridge").json["IPAM"]["Config"]]
     assert hosts(container, "gate") == gateways and len(gateways) == 2
-    assert container.exec("ping -c 1 -W 5 fd00:77::1 > /dev/null && echo there")[1] == "there\n"
+    assert container.exec("ping -c 1 -W 30 fd00:77::1 > /dev/null && echo there")[1] == "there\n"
 
 
 @pytest.mark.differs(reference="since 28")
@@ -70,7 +72,7 @@ def test_an_ipv6_address_for_the_bridge(own_engine):
     assert config == {"Subnet": "fd00:77::/64", "Gateway": "fd00:77::9", "IPRange": "fd00:77:0:0:1::/80"}
     assert container.inspect()["NetworkSettings"]["GlobalIPv6Address"].startswith("fd00:77:0:0:1:")
     assert "default via fd00:77::9" in container.exec("ip -6 route")[1]
-    assert container.exec("ping -c 1 -W 5 fd00:77::9 > /dev/null && echo there")[1] == "there\n"
+    assert container.exec("ping -c 1 -W 30 fd00:77::9 > /dev/null && echo there")[1] == "there\n"
     container.remove(force=True)
     # Another one takes its place.
     engine.stop()

@@ -21,7 +21,7 @@ def node(engine, tmp_path):
         environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DOCKER_HOST": engine.host,
                        "TESTCONTAINERS_RYUK_DISABLED": "true", "TESTCONTAINERS_HOST_OVERRIDE": "127.0.0.1"}
         done = subprocess.run(["node", str(SCRIPTS / script), *arguments], env=environment, cwd=tmp_path, text=True,
-                              stdin=subprocess.DEVNULL, capture_output=True, timeout=100, preexec_fn=die_with_parent)
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=250, preexec_fn=die_with_parent)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.splitlines()
 

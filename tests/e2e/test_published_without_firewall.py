@@ -22,7 +22,7 @@ def engine(own_engine):
     return engine
 
 
-def ask(engine, where, address, port, type=TCP, patience=3):
+def ask(engine, where, address, port, type=TCP, patience=20):
     with engine.sandbox.socket(where, type, socket.AF_INET6 if ":" in address else socket.AF_INET) as sock:
         sock.settimeout(patience)
         sock.connect((address, port))
@@ -94,7 +94,7 @@ def test_networks_are_left_and_joined(engine, kind, type):
     server.disconnect("bridge")
     for where, address in EVERYWHERE:
         with pytest.raises(ConnectionRefusedError):
-            ask(engine, where, address, 8080, type, 20)
+            ask(engine, where, address, 8080, type)
     server.connect("other")
     for where, address in EVERYWHERE:
         wait_until(lambda: answers(engine, where, address, 8080, type), what=f"{where} {address}")

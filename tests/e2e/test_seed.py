@@ -8,7 +8,7 @@ import pytest
 
 from harness import rootfs
 
-TIMEOUT = 60
+TIMEOUT = 120
 
 
 class Curl:

@@ -219,7 +219,7 @@ class Client:
         return Client(self.path, version, self.recorder)
 
     def request(self, method, path, /, *, json_body=None, body=None, headers=None, stream=False, hijack=False,
-                timeout=60, raw_target=None, **query):
+                timeout=120, raw_target=None, **query):
         """Send one request; `expect` in `query` is the status it must have (a number or several)."""
         expect = query.pop("expect", None)
         target = raw_target
