@@ -1,5 +1,6 @@
 """Who reaches whom on networks of the user's: each network for itself, the host's firewall before everything."""
 
+import socket
 import subprocess
 
 import pytest
@@ -138,6 +139,48 @@ def test_ipv6_networks_are_apart(engine):
     assert reaches(a, near, 80)
     if not engine.is_reference:
         assert cut_off(a, far, 80)
+
+
+FORGE = """
+import socket, struct, sys
+source, target, port = sys.argv[1:4]
+data = b"forged"
+udp = struct.pack("!HHHH", 53, int(port), 8 + len(data), 0) + data
+ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0, socket.inet_aton(source), socket.inet_aton(target))
+socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW).sendto(ip + udp, (target, 0))
+"""
+
+
+ASK = """
+import socket
+asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asking.bind(("0.0.0.0", 1099))
+asking.settimeout(50)
+asking.sendto(b"question", ("10.99.0.1", 53))
+print(asking.recv(100).decode())
+"""
+
+
+def test_a_forged_answer_from_another_network(engine):
+    """Raw packets, which every container may send: as if they were answers of whom a container of another network asks."""
+    network(engine, "first", FIRST)
+    network(engine, "second", SECOND)
+    forger = engine.start_container(network="first")
+    asker = engine.start_container(network="second")
+    answers = engine.sandbox.socket("outside", socket.SOCK_DGRAM)
+    answers.bind(("10.99.0.1", 53))
+    asking = subprocess.Popen(engine.sandbox.enter(["nsenter", "-t", str(asker.pid), "-n", "python3", "-c", ASK]), stdout=subprocess.PIPE, text=True)
+    question, sender = answers.recvfrom(100)
+    assert question == b"question"
+
+    def send(pid, source, target, port):
+        engine.sandbox.run(["nsenter", "-t", str(pid), "-n", "python3", "-c", FORGE, source, target, str(port)])
+
+    for target, port in [(sender[0], sender[1]), (address(asker, "second"), 1099)]:
+        send(forger.pid, "10.99.0.1", target, port)
+    answers.sendto(b"real", sender)
+    assert asking.communicate(timeout=60)[0] == "real\n"
+    answers.close()
 
 
 def test_the_hosts_firewall_decides_first(engine):

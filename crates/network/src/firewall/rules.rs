@@ -145,6 +145,15 @@ fn forwarding(change: &mut Transaction<'_>, direct: bool) {
     change.add_rule(FORWARD, |r| {
         r.interface_in(Interface::Output, false, BRIDGES).interface_in(Interface::Input, true, BRIDGES).verdict(jump);
     });
+    // Connection tracking does not ask where a packet comes in. Without this a container that makes packets itself
+    // (`NET_RAW`, which all have) could answer in the place of whomever a container of another network talks to.
+    change.add_rule(FORWARD, |r| {
+        r.interface_in(Interface::Input, true, BRIDGES)
+            .interface_in(Interface::Output, true, BRIDGES)
+            .interfaces_in(false, LOOPS)
+            .from_elsewhere()
+            .verdict(Verdict::Drop);
+    });
     change.add_rule(FORWARD, |r| {
         r.interface_in(Interface::Output, true, BRIDGES)
             .connection(CtState::EstablishedOrRelated)

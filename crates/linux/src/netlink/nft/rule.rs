@@ -204,6 +204,16 @@ impl<'r, 'a> Rule<'r, 'a> {
         self.compare(if is { CMP_EQ } else { CMP_NEQ }, &RTN_LOCAL.to_ne_bytes())
     }
 
+    /// The way to the packet's source does not lead out of the interface that it came in by.
+    pub fn from_elsewhere(&mut self) -> &mut Self {
+        const INTERFACE: u32 = 1;
+        const THAT_IT_CAME_IN_BY: u32 = 8;
+        self.expression("fib", |a| {
+            a.be32(1, REG_1).be32(2, INTERFACE).be32(3, Address::Source.fib_flag() | THAT_IT_CAME_IN_BY);
+        });
+        self.compare(CMP_EQ, &[0; 4])
+    }
+
     /// Destination address, protocol and port are in `set`.
     pub fn destination_in(&mut self, family: Family, set: &str) -> &mut Self {
         self.family(family);
