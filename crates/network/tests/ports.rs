@@ -123,7 +123,8 @@ fn what_cannot_be_published() {
     let manager = lab.manager(Config { forwarders: false, ..Config::default() });
     let error = lab.allocate(&manager, &[on(Ipv6Addr::LOCALHOST, &tcp(80, 80))]).unwrap_err();
     assert_eq!(error.to_string(), "cannot publish a port on ::1: the network has no IPv6 addresses");
-    let manager = lab.manager(Config { instance: "0a1b2c".into(), firewall: false, ..Config::default() });
+    let neither = Config { instance: "0a1b2c".into(), firewall: false, forwarders: false, ..Config::default() };
+    let manager = lab.manager(neither);
     assert!(lab.allocate(&manager, &[tcp(8080, 80)]).is_err());
     assert!(lab.allocate(&manager, &[]).is_ok());
 }
