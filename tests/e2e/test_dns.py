@@ -380,6 +380,73 @@ def test_an_internal_network(engine, networks, name_server):
         assert (status, answer) == ("NXDOMAIN", []) and not server.asked
 
 
+def change(etc, run, how):
+    """Has the host's file say 10.98.0.2, as other programs do it."""
+    text = "nameserver 10.98.0.2\n"
+    file = etc / "resolv.conf"
+    if how == "in place":
+        file.write_text(text)
+    elif how == "renamed over it":
+        (etc / "resolv.conf.new").write_text(text)
+        os.rename(etc / "resolv.conf.new", file)
+    elif how == "a link":
+        (run / "resolv.conf").write_text(text)
+        os.symlink("/run/dhcp/resolv.conf", etc / "link")
+        os.rename(etc / "link", file)
+    elif how == "what the link leads to":
+        (run / "new").write_text(text)
+        os.rename(run / "new", run / "resolv.conf")
+    elif how == "what a stub stands for":
+        # As systemd-resolved has it.
+        (run / "new").write_text(text)
+        os.rename(run / "new", run.parent / "systemd/resolve/resolv.conf")
+
+
+@pytest.mark.parametrize("how", ["in place", "renamed over it", "a link", "what the link leads to", "what a stub stands for"])
+@pytest.mark.differs(reference="containers that run go on asking the old ones")
+def test_the_hosts_servers_change(own_engine, how):
+    """Containers that run have the new ones asked at once."""
+    first, second = "10.98.0.1", "10.98.0.2"
+
+    def prepare(engine):
+        etc = engine.sandbox.own_etc()
+        engine.sandbox.run(["mount", "-t", "tmpfs", "tmpfs", "/run"])
+        run = engine.sandbox.root / "run"
+        (run / "dhcp").mkdir()
+        (run / "systemd/resolve").mkdir(parents=True)
+        (etc / "resolv.conf").unlink(missing_ok=True)
+        if how == "what the link leads to":
+            (run / "dhcp/resolv.conf").write_text(f"nameserver {first}\n")
+            os.symlink("/run/dhcp/resolv.conf", etc / "resolv.conf")
+        elif how == "what a stub stands for":
+            (run / "systemd/resolve/stub.conf").write_text("nameserver 127.0.0.53\n")
+            (run / "systemd/resolve/resolv.conf").write_text(f"nameserver {first}\n")
+            os.symlink("../run/systemd/resolve/stub.conf", etc / "resolv.conf")
+        else:
+            (etc / "resolv.conf").write_text(f"nameserver {first}\n")
+
+    engine = own_engine(prepare=prepare)
+    networks, servers = Networks(engine), []
+    try:
+        for address, answer in ((first, "192.0.2.1"), (second, "192.0.2.2")):
+            engine.sandbox.run(["ip", "addr", "replace", f"{address}/32", "dev", "lo"])
+            servers.append(NameServer(engine.sandbox, "host", address, {("known.test", A): [a(answer)]}))
+        network = networks.create()
+        client = networks.start(network)
+        # Its own servers stay its own.
+        other = networks.start(network, host={"Dns": [first]})
+        assert found(client, "known.test") == found(other, "known.test") == ["192.0.2.1"]
+        change(engine.sandbox.root / "etc", engine.sandbox.root / "run/dhcp", how)
+        wait_until(lambda: found(client, "known.test") == ["192.0.2.2"], what="an answer of the new server")
+        assert found(other, "known.test") == ["192.0.2.1"]
+        assert found(networks.start(network), "known.test") == ["192.0.2.2"]
+        assert found(client, client.name) == [client.networks[network]["IPAddress"]]
+    finally:
+        networks.close()
+        for server in servers:
+            server.close()
+
+
 # The daemon's life.
 
 

@@ -9,7 +9,7 @@ use crate::modules::Modules;
 use crate::networks::Networks;
 use crate::remap::Remap;
 use crate::transfer::Transfers;
-use crate::{exec, recover, volumes};
+use crate::{exec, host_resolver, recover, volumes};
 use gantry_image_store::ImageStore;
 use gantry_model::error::Context;
 use gantry_model::{Id, Result};
@@ -68,6 +68,8 @@ impl Engine {
         gantry_linux::children::reap_automatically().context("ignoring SIGCHLD")?;
         let engine = Arc::new(tokio::task::block_in_place(|| Self::assemble(config))?);
         engine.myself.set(Arc::downgrade(&engine)).unwrap_or_else(|_| unreachable!("set only here"));
+        // Before containers are told of the host's name servers.
+        host_resolver::follow(&engine);
         recover::run(&engine).await?;
         Ok(engine)
     }

@@ -91,6 +91,7 @@ mod df;
 mod export;
 mod health;
 mod host;
+mod host_resolver;
 mod images;
 mod info;
 mod inspect;

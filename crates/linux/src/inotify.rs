@@ -17,6 +17,14 @@ pub struct Inotify(OwnedFd);
 pub const FILE_CHANGES: WatchFlags =
     WatchFlags::MODIFY.union(WatchFlags::CREATE).union(WatchFlags::MOVED_TO).union(WatchFlags::ONLYDIR);
 
+/// Watches a directory for files that come, go or have been written, or a file for the same.
+pub const PLACE_CHANGES: WatchFlags = WatchFlags::CLOSE_WRITE
+    .union(WatchFlags::CREATE)
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::MOVE)
+    .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MOVE_SELF);
+
 impl Inotify {
     /// A new instance (a user may have 128 by default: share them).
     pub fn new() -> io::Result<Self> {

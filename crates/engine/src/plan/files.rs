@@ -20,8 +20,10 @@ const HOSTS: &str = "127.0.0.1\tlocalhost\n\
     ff02::1\tip6-allnodes\n\
     ff02::2\tip6-allrouters\n";
 
+/// The host's own file.
+pub(crate) const HOST_RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Where a host's resolver keeps the true servers when `/etc/resolv.conf` names only itself.
-const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+pub(crate) const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 
 /// Docker's servers for a host whose own cannot be reached from a container.
 const FALLBACK: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
@@ -216,8 +218,8 @@ fn resolv_conf(wanted: &Resolver, source: Source) -> String {
 }
 
 /// The host's file with the true servers.
-fn host_resolv_conf() -> String {
-    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+pub(crate) fn host_resolv_conf() -> String {
+    let text = fs::read_to_string(HOST_RESOLV_CONF).unwrap_or_default();
     // The stub on 127.0.0.53 cannot be reached from another network namespace.
     let servers = words(&text, "nameserver");
     if servers.len() == 1 && servers[0] == "127.0.0.53" { fs::read_to_string(RESOLVED).unwrap_or(text) } else { text }
