@@ -135,6 +135,10 @@ mod until;
 mod update;
 mod volumes;
 
+/// What everything of a swarm's answers on a node that is in none; Docker's words.
+pub const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" \
+                            to connect this node to swarm and try again.";
+
 pub use archive::{ArchiveSource, ExtractOptions, PathStat};
 pub use attach::AttachOptions;
 pub use build::{BuildContext, BuildPrune, ImageBuild};

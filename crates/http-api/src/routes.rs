@@ -1,7 +1,7 @@
 //! Every operation that is served.
 
 use crate::{
-    ops::{build, commit, container, distribution, exec, image, network, system, volume},
+    ops::{build, commit, container, distribution, exec, image, network, swarm, system, volume},
     router::Route,
     version::ApiVersion,
 };
@@ -91,6 +91,37 @@ pub(crate) static ROUTES: &[Route] = routes![
     DELETE 24 "/networks/{}" => network::remove,
     POST 24 "/networks/{}/connect" => network::connect,
     POST 24 "/networks/{}/disconnect" => network::disconnect,
+
+    GET 24 "/swarm" => swarm::refuse,
+    POST 24 "/swarm/init" => swarm::enter,
+    POST 24 "/swarm/join" => swarm::enter,
+    POST 24 "/swarm/leave" => swarm::leave,
+    POST 24 "/swarm/update" => swarm::update,
+    GET 24 "/swarm/unlockkey" => swarm::refuse,
+    POST 24 "/swarm/unlock" => swarm::create,
+    GET 24 "/nodes" => swarm::list,
+    GET 24 "/nodes/{}" => swarm::refuse,
+    DELETE 24 "/nodes/{}" => swarm::refuse,
+    POST 24 "/nodes/{}/update" => swarm::update,
+    GET 24 "/services" => swarm::list,
+    POST 24 "/services/create" => swarm::create,
+    GET 24 "/services/{}" => swarm::refuse,
+    DELETE 24 "/services/{}" => swarm::refuse,
+    POST 24 "/services/{}/update" => swarm::update,
+    GET 24 "/services/{}/logs" => swarm::logs,
+    GET 24 "/tasks" => swarm::list,
+    GET 24 "/tasks/{}" => swarm::refuse,
+    GET 24 "/tasks/{}/logs" => swarm::logs,
+    GET 24 "/secrets" => swarm::list,
+    POST 24 "/secrets/create" => swarm::create,
+    GET 24 "/secrets/{}" => swarm::refuse,
+    DELETE 24 "/secrets/{}" => swarm::refuse,
+    POST 24 "/secrets/{}/update" => swarm::update,
+    GET 24 "/configs" => swarm::list,
+    POST 24 "/configs/create" => swarm::create,
+    GET 24 "/configs/{}" => swarm::refuse,
+    DELETE 24 "/configs/{}" => swarm::refuse,
+    POST 24 "/configs/{}/update" => swarm::update,
 ];
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use super::record::{NETWORKS, Network};
 use super::{driver, ipam};
-use crate::Engine;
+use crate::{Engine, NO_SWARM};
 use gantry_api_types::{Ipam, NetworkCreateRequest, NetworkCreateResponse};
 use gantry_model::{Error, Id, Result, Timestamp};
 use gantry_state_db::Batch;
@@ -146,9 +146,6 @@ fn check_swarm(request: &NetworkCreateRequest) -> Result<()> {
     }
     Ok(())
 }
-
-/// Docker's words.
-pub(super) const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
 
 fn check_driver(request: &NetworkCreateRequest) -> Result<()> {
     match request.driver.as_str() {

@@ -4,13 +4,12 @@
 //! interfaces come from the plugin. The plugin hears of an endpoint and of its use when the place is reserved, before
 //! there is a network namespace, and the end of both when it is given back.
 
-use super::create::NO_SWARM;
 use super::ipam::cidr;
 use super::members::{Member, Plugged, StaticRoute};
 use super::record::Network;
 use super::way_out;
-use crate::Engine;
 use crate::container::Record;
+use crate::{Engine, NO_SWARM};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gantry_api_types::EndpointSettings;

@@ -1,7 +1,7 @@
 //! `POST /volumes/create`, and what a container's creation does in its place.
 
 use super::ANONYMOUS;
-use crate::Engine;
+use crate::{Engine, NO_SWARM};
 use gantry_api_types::{Volume, VolumeCreateRequest};
 use gantry_model::{Error, ErrorKind, Id, Result, Timestamp};
 use gantry_plugins::{Patience, VolumeDriver};
@@ -122,10 +122,6 @@ impl Engine {
         Ok((volume, true))
     }
 }
-
-/// What everything of a swarm's answers on a node that is in none.
-pub(super) const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" \
-                                   to connect this node to swarm and try again.";
 
 fn taken(why: &str) -> Error {
     Error::new(ErrorKind::Conflict, format!("{why}: volume name must be unique"))

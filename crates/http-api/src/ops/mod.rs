@@ -7,6 +7,7 @@ pub(crate) mod distribution;
 pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod network;
+pub(crate) mod swarm;
 pub(crate) mod system;
 pub(crate) mod volume;
 
