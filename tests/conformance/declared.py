@@ -24,7 +24,7 @@ class Declared:
 
 
 DECLARED = [
-    Declared(r"^POST /build \| query outputs$", NOT_YET, "there is no BuildKit", "BuildKit"),
+    Declared(r"^POST /build \| query outputs$", NOTE, "read, and without effect on what is built, as by Docker's classic builder"),
     Declared(r"^POST /build \| query version$", NOTE, "1 alone; 2 is BuildKit and refused"),
     Declared(r"^POST /session( |$)", NOT_YET, "sessions belong to BuildKit", "BuildKit"),
     Declared(r"^\w+ /plugins(/|\?| |$)", NOT_YET, "there are no managed plugins", "managed plugins"),

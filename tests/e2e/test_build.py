@@ -269,9 +269,28 @@ def test_a_client_that_leaves_ends_the_build(engine):
 
 @pytest.mark.differs(reference="it has BuildKit")
 def test_buildkit_is_refused(engine):
-    for query in ({"version": "2"}, {"outputs": '[{"Type":"local","Attrs":{"dest":"x"}}]'}):
-        built = build(engine, {}, BASE, check=False, **query)
-        assert built.status == 400 and "BuildKit" in built.error, query
+    built = build(engine, {}, BASE, check=False, version="2")
+    assert built.status == 400 and "BuildKit" in built.error
+
+
+def test_outputs(engine):
+    """They are BuildKit's: the classic builder reads them and makes an image all the same."""
+    text = BASE + "LABEL outputs=none\n"
+    # Named as BuildKit would name it, the image is not.
+    wanted = '[{"Type":"image","Attrs":{"name":"an:output"}},{"Type":"moby"},null]'
+    built = build(engine, {}, text, outputs=wanted, t="outputs:t")
+    assert "BuildKit" not in built.text
+    engine.api.get("/images/outputs:t/json", expect=200)
+    engine.api.get("/images/an:output/json", expect=404)
+    built = build(engine, {}, text, outputs='[{"Type":"local","Attrs":{"dest":"/x"}},{"Type":"tar"}]')
+    if not engine.is_reference:
+        assert "[Warning] Outputs [local tar] need BuildKit; this build made an image\n" in built.text
+    # What is no list of outputs is refused, since there are any.
+    for wrong in ("{}", '"x"', "[1]", "{", '[{"Type":"tar","Attrs":{"dest":1}}]'):
+        status = build(engine, {}, text, check=False, outputs=wrong).status
+        assert status == (500 if engine.is_reference else 400), wrong
+        old = Client(engine.socket, "1.39", engine.recorder)
+        assert build(engine, {}, text, api=old, outputs=wrong).id == built.id, wrong
 
 
 @pytest.mark.differs(reference="its classic builder keeps no records")

@@ -34,7 +34,12 @@ pub(super) struct LastLines {
     pub(super) quiet: bool,
     /// The id beside the text.
     pub(super) tell_id: bool,
+    /// What else the client wanted.
+    pub(super) outputs: Vec<String>,
 }
+
+/// Outputs that are an image in the engine, as BuildKit calls them.
+const IMAGE: [&str; 4] = ["", "docker", "image", "moby"];
 
 impl Engine {
     /// Gives the image its names and says that the build is done.
@@ -48,6 +53,12 @@ impl Engine {
         if !built.unused.is_empty() {
             let names = built.unused.join(" ");
             output.send(format!("[Warning] One or more build-args [{names}] were not consumed\n")).await;
+        }
+        // As in Docker, whose classic builder never looks at them; but the client should not wait for its files.
+        let foreign: Vec<&str> = last.outputs.iter().map(String::as_str).filter(|kind| !IMAGE.contains(kind)).collect();
+        if !foreign.is_empty() {
+            let kinds = foreign.join(" ");
+            output.send(format!("[Warning] Outputs [{kinds}] need BuildKit; this build made an image\n")).await;
         }
         let id = built.image.clone();
         let short = image_id(&id)?.short().to_owned();

@@ -46,7 +46,8 @@ impl Engine {
         let names = finish::names(&request.tags)?;
         Ok(Operation::start(|reporter| async move {
             let quiet = request.quiet;
-            let last = finish::LastLines { names, quiet, tell_id: request.tell_id && !quiet };
+            let (tell_id, outputs) = (request.tell_id && !quiet, request.outputs.clone());
+            let last = finish::LastLines { names, quiet, tell_id, outputs };
             let output = Output::new(if quiet { Reporter::unread() } else { reporter.clone() }, quiet);
             let built = engine.build(context, request, &output).await;
             match built {

@@ -35,6 +35,8 @@ pub struct ImageBuild {
     pub labels: BTreeMap<String, String>,
     /// One layer instead of those of the steps.
     pub squash: bool,
+    /// Types of the outputs that are wanted, which BuildKit knows how to make.
+    pub outputs: Vec<String>,
     /// Of commands.
     pub network_mode: String,
     /// Of commands.

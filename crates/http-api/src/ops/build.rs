@@ -6,9 +6,9 @@ use gantry_api_types::{Ulimit, go_json};
 use gantry_engine::{BuildContext, BuildPrune, ImageBuild};
 use gantry_model::{Error, Result};
 use http::{Response, StatusCode};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) async fn post(mut call: Call) -> Result<Response<Body>> {
     match call.query.str("version") {
@@ -19,10 +19,6 @@ pub(crate) async fn post(mut call: Call) -> Result<Response<Body>> {
             ));
         }
         other => return Err(Error::invalid(format!("invalid version \"{other}\""))),
-    }
-    // A list in JSON; without BuildKit there is nothing but an image.
-    if !matches!(call.query.str("outputs"), "" | "[]" | "null") {
-        return Err(Error::invalid("outputs need BuildKit, which this engine does not have: a build makes an image"));
     }
     let request = request(&call)?;
     let context = match call.query.non_empty("remote") {
@@ -68,6 +64,7 @@ fn request(call: &Call) -> Result<ImageBuild> {
         arguments: json(query.str("buildargs"), "buildargs")?,
         labels: json(query.str("labels"), "labels")?,
         squash: query.bool("squash") && since(25),
+        outputs: if since(40) { outputs(query.str("outputs"))? } else { Vec::new() },
         network_mode: query.str("networkmode").to_owned(),
         extra_hosts: extra_hosts(query.all("extrahosts"))?,
         memory: int("memory")?,
@@ -93,6 +90,22 @@ fn json<T: DeserializeOwned + Default>(text: &str, name: &str) -> Result<T> {
     let read: Option<T> =
         go_json::from_slice(text.as_bytes()).map_err(|e| Error::invalid(format!("error reading {name}: {e}")))?;
     Ok(read.unwrap_or_default())
+}
+
+/// Where BuildKit would put the result.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "PascalCase")]
+struct Output {
+    r#type: String,
+    /// Only looked at for its form.
+    #[serde(rename = "Attrs")]
+    _attrs: Option<BTreeMap<String, Option<String>>>,
+}
+
+/// The types of the outputs that a client wants.
+fn outputs(text: &str) -> Result<Vec<String>> {
+    let given = json::<Vec<Option<Output>>>(text, "outputs")?;
+    Ok(given.into_iter().map(|output| output.unwrap_or_default().r#type).collect())
 }
 
 /// Given several times, or as a list in JSON.
@@ -142,7 +155,6 @@ pub(crate) async fn prune(call: Call) -> Result<Response<Body>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     #[test]
     fn parameters_in_json() {
@@ -151,6 +163,10 @@ mod tests {
         assert_eq!(arguments["c"], None);
         assert!(json::<Vec<String>>("null", "cachefrom").unwrap().is_empty());
         assert!(json::<Vec<String>>("{", "cachefrom").unwrap_err().message().starts_with("error reading cachefrom"));
+        assert_eq!(outputs(r#"[{"Type":"local","Attrs":{"dest":"/x"}},{},null]"#).unwrap(), ["local", "", ""]);
+        for wrong in ["{}", "[1]", r#"[{"Type":1}]"#, r#"[{"Attrs":{"dest":1}}]"#] {
+            assert!(outputs(wrong).unwrap_err().message().starts_with("error reading outputs"), "{wrong}");
+        }
         let options = repeated(vec!["seccomp=unconfined".into(), r#"["a=b,c"]"#.into()], "securityopt").unwrap();
         assert_eq!(options, ["seccomp=unconfined", "a=b,c"]);
         let hosts = extra_hosts(vec!["a:1,b:2".into(), String::new(), r#"["c:3"]"#.into()]).unwrap();
