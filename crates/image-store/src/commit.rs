@@ -3,17 +3,28 @@
 use crate::{
     HistoryItem, ImageConfig, ImageDocument, ImageId, ImageStore, changes,
     config::RootFs,
+    extract::ExtractError,
+    files::Temporary,
     image::{Layer, chain_ids, check_layer_count},
     layout,
     lease::Lease,
-    pack::{self, Found},
+    pack::{self, Found, PackError},
     pipeline::{self, Keep, Plan},
     records::ImageRecord,
 };
-use gantry_model::{Digest, Error, Platform, Reference, Result, Timestamp};
-use rustix::fd::OwnedFd;
+use gantry_model::{Digest, Error, Platform, Reference, Result, Timestamp, error::Context};
+use rustix::{
+    fd::OwnedFd,
+    fs::{CWD, Dir, Mode, OFlags, openat, renameat},
+    io::Errno,
+};
 use serde_json::Value;
-use std::{io::PipeReader, thread};
+use std::{
+    fs::File,
+    io::{self, PipeWriter},
+    path::Path,
+    thread,
+};
 
 /// Bytes that the packing thread may be ahead.
 const PIPE: usize = 1 << 20;
@@ -25,6 +36,9 @@ pub enum Top<'a> {
     Nothing,
     /// What is in the upper directory of an overlay, if there is anything.
     Upper(&'a OwnedFd),
+    /// The same, of an overlay that nobody will use again: the files themselves become the layer's, where the file system
+    /// is the store's. What is left of the directory afterwards is good for nothing but to be removed.
+    Given(&'a OwnedFd),
     /// A layer of another image.
     Layer(Layer),
 }
@@ -81,6 +95,10 @@ impl ImageStore {
                 let latest = options.created.map(Timestamp::unix_seconds);
                 self.pack_layer(upper, options.skip, latest, &layers, &mut lease)?
             }
+            Top::Given(upper) => {
+                let latest = options.created.map(Timestamp::unix_seconds);
+                self.take_layer(upper, options.skip, latest, &layers, &mut lease)?
+            }
             Top::Layer(layer) if lease.use_blob(&layer.blob) && lease.use_layer(&layer.diff_id) => {
                 Some(Layer { chain_id: chain_id(&layers, &layer.diff_id)?, ..layer.clone() })
             }
@@ -136,41 +154,119 @@ impl ImageStore {
             extract: Some(&directory.path().join("diff")),
             limits: store.limits,
         };
-        let (mut archive, mut end) = std::io::pipe()?;
-        // A larger pipe is only faster.
-        let _ = rustix::pipe::fcntl_setpipe_size(&archive, PIPE);
-        let (packed, arrived) = thread::scope(|scope| {
-            // The end moves in, so that the archive ends with the thread.
-            let packer = scope.spawn(move || pack::pack_layer(upper, &skip, latest, &mut end));
-            let arrived = run(&mut archive, &plan);
-            drop(archive);
-            let packed =
-                packer.join().unwrap_or_else(|_| Err(pack::PackError::Write(std::io::ErrorKind::Other.into())));
-            (packed, arrived)
-        });
-        // An archive that broke off between two entries would look complete; where both fail, the one that reads the
-        // container only noticed that nobody listens.
-        let (entries, arrived) = match (packed, arrived) {
-            (Ok(entries), Ok(arrived)) => (entries, arrived),
-            (Err(pack::PackError::Write(_)) | Ok(_), Err(e)) => return Err(e),
-            (Err(e), _) => return Err(e.into()),
-        };
+        let pack = |end: &mut PipeWriter| pack::pack_layer(upper, &skip, latest, end);
+        let (entries, arrived) = through(&plan, pack)?;
         if entries == 0 {
             return Ok(None);
         }
-        let digest = arrived.blob.ok_or_else(|| Error::internal("the layer was not kept"))?;
-        let chain_id = chain_id(below, &arrived.diff_id)?;
-        lease.add_blob(blob, &digest)?;
-        lease.add_layer(directory, &arrived.diff_id)?;
-        Ok(Some(Layer {
-            blob: digest,
-            blob_size: arrived.blob_size,
-            compression: arrived.compression,
-            diff_id: arrived.diff_id,
-            chain_id,
-            size: arrived.extracted.map_or(0, |e| e.size),
-        }))
+        let size = arrived.extracted.map_or(0, |e| e.size);
+        layer(blob, directory, &arrived, size, below, lease).map(Some)
     }
+
+    /// Archives the upper directory into a blob and makes a layer of its files; `None` if there is nothing in it.
+    fn take_layer(
+        &self,
+        upper: &OwnedFd,
+        skip: &(dyn Fn(&Found, &[u8]) -> bool + Sync),
+        latest: Option<i64>,
+        below: &[Layer],
+        lease: &mut Lease,
+    ) -> Result<Option<Layer>> {
+        let store = &self.inner;
+        let mut blob = store.files.temporary_file()?;
+        let directory = store.files.temporary_layer()?;
+        let diff = directory.path().join("diff");
+        if store.files.free()? < store.limits.keep_free {
+            return Err(ExtractError::NoSpace.into());
+        }
+        let plan =
+            Plan { known: None, keep: Keep::Write(&blob.file().try_clone()?), extract: None, limits: store.limits };
+        let pack = |end: &mut PipeWriter| pack::settle_layer(upper, &skip, latest, end);
+        let (packed, arrived) = through(&plan, pack)?;
+        if packed.entries == 0 {
+            return Ok(None);
+        }
+        if !take_files(upper, &diff)? {
+            // It lies elsewhere.
+            let mut archive = File::open(blob.path())?;
+            let plan =
+                Plan { known: Some(&arrived.diff_id), keep: Keep::No, extract: Some(&diff), limits: store.limits };
+            pipeline::run(&mut archive, &plan, &mut |_| ())?;
+        }
+        layer(blob, directory, &arrived, packed.size, below, lease).map(Some)
+    }
+}
+
+/// Runs what `pack` writes through the pipeline.
+fn through<T: Send>(
+    plan: &Plan<'_>,
+    pack: impl FnOnce(&mut PipeWriter) -> Result<T, PackError> + Send,
+) -> Result<(T, pipeline::Layer)> {
+    let (mut archive, mut end) = std::io::pipe()?;
+    // A larger pipe is only faster.
+    let _ = rustix::pipe::fcntl_setpipe_size(&archive, PIPE);
+    let (packed, arrived) = thread::scope(|scope| {
+        // The end moves in, so that the archive ends with the thread.
+        let packer = scope.spawn(move || pack(&mut end));
+        let arrived = pipeline::run(&mut archive, plan, &mut |_| ());
+        drop(archive);
+        let packed = packer.join().unwrap_or_else(|_| Err(PackError::Write(io::ErrorKind::Other.into())));
+        (packed, arrived)
+    });
+    // An archive that broke off between two entries would look complete; where both fail, the one that reads the tree
+    // only noticed that nobody listens.
+    match (packed, arrived) {
+        (Ok(packed), Ok(arrived)) => Ok((packed, arrived)),
+        (Err(PackError::Write(_)) | Ok(_), Err(e)) => Err(e),
+        (Err(e), _) => Err(e.into()),
+    }
+}
+
+/// Moves everything in a directory to another one; false if that is on another file system, or another mount of it.
+/// The directories themselves stay what they are: an archive does not tell what a layer's root is like.
+fn take_files(from: &OwnedFd, to: &Path) -> Result<bool> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let to = openat(CWD, to, flags, Mode::empty()).map_err(io::Error::from)?;
+    let listed = openat(from, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    // All names first: a directory that changes may be read twice or not at all.
+    let mut names = Vec::new();
+    for entry in Dir::new(listed.map_err(io::Error::from)?).map_err(io::Error::from)? {
+        let name = entry.map_err(io::Error::from)?.file_name().to_owned();
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            names.push(name);
+        }
+    }
+    for name in &names {
+        match renameat(from, name.as_c_str(), &to, name.as_c_str()) {
+            Ok(()) => {}
+            Err(Errno::XDEV) => return Ok(false),
+            Err(e) => return Err(io::Error::from(e)).context("taking a layer's files"),
+        }
+    }
+    Ok(true)
+}
+
+/// Gives the store a layer and its archive.
+fn layer(
+    blob: Temporary,
+    directory: Temporary,
+    arrived: &pipeline::Layer,
+    size: u64,
+    below: &[Layer],
+    lease: &mut Lease,
+) -> Result<Layer> {
+    let digest = arrived.blob.clone().ok_or_else(|| Error::internal("the layer was not kept"))?;
+    let chain_id = chain_id(below, &arrived.diff_id)?;
+    lease.add_blob(blob, &digest)?;
+    lease.add_layer(directory, &arrived.diff_id)?;
+    Ok(Layer {
+        blob: digest,
+        blob_size: arrived.blob_size,
+        compression: arrived.compression,
+        diff_id: arrived.diff_id.clone(),
+        chain_id,
+        size,
+    })
 }
 
 /// The id of a layer with this archive on these.
@@ -183,10 +279,6 @@ fn chain_id(below: &[Layer], diff_id: &Digest) -> Result<Digest> {
 fn from_scratch() -> ImageDocument {
     let host = Platform::host();
     ImageDocument { architecture: host.architecture, os: host.os, variant: host.variant, ..ImageDocument::default() }
-}
-
-fn run(archive: &mut PipeReader, plan: &Plan<'_>) -> Result<pipeline::Layer> {
-    pipeline::run(archive, plan, &mut |_| ())
 }
 
 fn describe(base: ImageDocument, options: CommitOptions<'_>, layers: &[Layer], empty: bool) -> ImageDocument {

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Bench, small};
 use gantry_image_store::{
-    CommitOptions, ImageConfig, Top,
+    CommitOptions, ImageConfig, Top, VerifyOptions,
     extract::{Limits, extract},
     pack::{Form, Found, Step, Walk, pack, pack_object},
     tar::{Archive, Kind},
@@ -227,4 +227,57 @@ fn an_empty_commit_adds_no_layer_and_a_refused_one_nothing() {
     let refuse = || Err(gantry_model::Error::conflict("gone"));
     assert!(bench.store.commit(options(&base, &opened, &refuse)).is_err());
     assert_eq!(bench.leftovers().len(), before + 2);
+}
+
+/// The files of an overlay that is over are the layer's as they are; what an archive does not tell is gone from them.
+#[test]
+fn given_files_are_taken_and_not_copied() {
+    let bench = Bench::new();
+    let base = bench.import(&small("base"), "base").unwrap();
+    let make = |dir: &Path| {
+        make_tree(dir);
+        fs::create_dir_all(dir.join("opaque/etc/skipped/deep")).unwrap();
+        fs::write(dir.join("opaque/etc/.wh.forged"), "").unwrap();
+        fs::write(dir.join("opaque/etc/file"), "content").unwrap();
+        fs::set_permissions(dir, PermissionsExt::from_mode(0o700)).unwrap();
+        for (path, name, value) in [
+            ("opaque", "trusted.overlay.opaque", &b"y"[..]),
+            ("opaque/etc", "trusted.overlay.impure", b"y"),
+            ("opaque/etc/file", "trusted.overlay.origin", b"somewhere"),
+            ("opaque/etc/file", "user.own", b"kept"),
+            (".", "user.own", b"the root's"),
+        ] {
+            setxattr(dir.join(path), name, value, XattrFlags::empty()).unwrap();
+        }
+        mknodat(CWD, dir.join("opaque/gone"), FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(dir.join("opaque/socket")).unwrap());
+        // Of these an archive has the seconds, and none that are later than it should be.
+        let times =
+            |nanos| fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_nanos(nanos));
+        File::open(dir.join("opaque/etc/file")).unwrap().set_times(times(5_000_000_007)).unwrap();
+        File::open(dir.join("opaque/etc")).unwrap().set_times(times(6_000_000_007)).unwrap();
+        File::open(dir.join("opaque")).unwrap().set_times(times(90_000_000_000_000)).unwrap();
+    };
+    let (copied, given) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    make(copied.path());
+    make(given.path());
+    let inode = fs::metadata(given.path().join("opaque/etc/file")).unwrap().ino();
+    let skip = |_: &Found, path: &[u8]| path == b"opaque/etc/skipped";
+    let commit = |dir: &Path, is_given: bool| {
+        let upper = open(dir);
+        let created = Some(gantry_model::Timestamp::from_unix_nanos(80_000_000_000_000));
+        let top = if is_given { Top::Given(&upper) } else { Top::Upper(&upper) };
+        let id = bench.store.commit(CommitOptions { top, created, skip: &skip, ..options(&base, &upper, &|| Ok(())) });
+        bench.store.get(&id.unwrap()).unwrap()
+    };
+    let taken = commit(given.path(), true);
+    let tree = bench.tree(&taken.id);
+    assert_eq!(fs::metadata(tree.join("opaque/etc/file")).unwrap().ino(), inode);
+    assert_eq!(fs::read_dir(given.path()).unwrap().count(), 0);
+    let report = bench.store.verify(VerifyOptions::default(), &mut |_| ()).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    // The same archive as of files that are copied, and the same size; that the layer is there already is no matter.
+    let written = commit(copied.path(), false);
+    assert_eq!(taken.layers, written.layers);
+    assert_eq!(commit(copied.path(), true).layers, written.layers);
 }

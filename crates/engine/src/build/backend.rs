@@ -103,13 +103,21 @@ pub(super) struct Upper {
     pub(super) skip: Skip,
     /// Lasts until the image is there.
     pub(super) keep: Option<Scratch>,
+    /// Nobody needs its files afterwards.
+    pub(super) is_given: bool,
+}
+
+impl Upper {
+    fn top(&self) -> Top<'_> {
+        if self.is_given { Top::Given(&self.layer) } else { Top::Upper(&self.layer) }
+    }
 }
 
 fn commit(engine: &Engine, step: Step, upper: Option<Upper>, container: String) -> Result<String> {
     let skip = |found: &Found, path: &[u8]| upper.as_ref().is_some_and(|upper| (upper.skip)(found, path));
     let id = engine.images.commit(CommitOptions {
         base: step.parent.as_deref().map(image_id).transpose()?,
-        top: upper.as_ref().map_or(Top::Nothing, |upper| Top::Upper(&upper.layer)),
+        top: upper.as_ref().map_or(Top::Nothing, Upper::top),
         skip: &skip,
         check: &|| Ok(()),
         name: None,

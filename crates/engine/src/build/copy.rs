@@ -57,7 +57,7 @@ impl NewLayer {
         let layer = open_layer(&self.scratch.upper())?;
         // The mount goes before what it stands on.
         drop(self.view);
-        Ok(Upper { layer, skip: Box::new(|_, _| false), keep: Some(self.scratch) })
+        Ok(Upper { layer, skip: Box::new(|_, _| false), keep: Some(self.scratch), is_given: true })
     }
 
     /// Whether a path is a directory; `None` if nothing is there.

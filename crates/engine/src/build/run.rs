@@ -105,11 +105,14 @@ impl Builder {
     /// The container's layer without what the engine made in it.
     async fn layer(&self, container: &Arc<Container>, mounts: &Mounts) -> Result<Upper> {
         let (engine, container, targets) = (self.engine.clone(), container.clone(), mounts.targets());
+        // A container that stays keeps its files.
+        let is_given = self.request.remove;
         blocking(move || {
             let own = OwnLayer::open(&engine, &container)?;
             super::run_mounts::remove_targets(&own, &targets);
             let layer = own.upper.try_clone()?;
-            Ok::<_, Error>(Upper { layer, skip: Box::new(move |found, path| own.is_ours(found, path)), keep: None })
+            let skip = Box::new(move |found: &_, path: &_| own.is_ours(found, path));
+            Ok::<_, Error>(Upper { layer, skip, keep: None, is_given })
         })
         .await
     }

@@ -50,7 +50,7 @@ fn squash(engine: &Engine, id: &str, base: Option<&str>, repeatable: bool) -> Re
     let comment = base.map_or_else(|| format!("create new from {id}"), |base| format!("merge {id} to {base}"));
     let squashed = engine.images.commit(CommitOptions {
         base: base.map(image_id).transpose()?,
-        top: Top::Upper(&upper.layer),
+        top: Top::Given(&upper.layer),
         skip: &|_, _| false,
         check: &|| Ok(()),
         name: None,

@@ -4,6 +4,7 @@
 //! the size that their header says, and memory is bounded whatever the tree has.
 
 mod object;
+mod settle;
 mod walk;
 
 pub use walk::{Found, Step, Walk};
@@ -12,6 +13,7 @@ use crate::tar::{Entry, Kind, Time, Writer};
 use gantry_model::{Error, IdMaps};
 use object::Reader;
 use rustix::{fd::OwnedFd, fs::FileType};
+use settle::Settler;
 use std::{
     collections::HashMap,
     io::{self, BufWriter, Write},
@@ -82,6 +84,30 @@ pub fn pack_layer(
     packer.finish()
 }
 
+/// What went into an archive.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packed {
+    pub(crate) entries: u64,
+    /// Bytes of files.
+    pub(crate) size: u64,
+}
+
+/// The same, and makes of the directory what the archive would be extracted to. Nobody else may use it any more.
+pub(crate) fn settle_layer(
+    dir: &OwnedFd,
+    skip: &dyn Fn(&Found, &[u8]) -> bool,
+    latest: Option<i64>,
+    out: &mut dyn Write,
+) -> Result<Packed, PackError> {
+    let mut packer = Packer::new(Form::Layer, None, skip, out);
+    packer.latest = latest;
+    packer.settler = Some(Settler::new());
+    packer.tree(dir, b"")?;
+    let packed = Packed { entries: packer.entries, size: packer.size };
+    packer.finish()?;
+    Ok(packed)
+}
+
 /// Archives one object, a directory with everything in it, under the name `name`; an empty name is that of a root.
 pub fn pack_object(object: &Found, name: &[u8], ids: Option<&IdMaps>, out: &mut dyn Write) -> Result<u64, PackError> {
     let mut packer = Packer::new(Form::Tree, ids, &|_, _| false, out);
@@ -105,6 +131,10 @@ struct Packer<'p> {
     /// Later times become this one.
     latest: Option<i64>,
     entries: u64,
+    /// Bytes of files.
+    size: u64,
+    /// The tree itself becomes what its archive says.
+    settler: Option<Settler>,
 }
 
 impl<'p> Packer<'p> {
@@ -125,17 +155,28 @@ impl<'p> Packer<'p> {
             links_size: 0,
             latest: None,
             entries: 0,
+            size: 0,
+            settler: None,
         }
     }
 
     fn tree(&mut self, dir: &OwnedFd, prefix: &[u8]) -> Result<(), PackError> {
         let mut walk = Walk::new(dir, prefix).map_err(|e| read(prefix, e))?;
         while let Some(step) = walk.step().map_err(|e| read(walk.path(), e))? {
-            let Step::Found(found) = step else { continue };
-            if (self.skip)(&found, walk.path()) {
+            let Step::Found(found) = step else {
+                if let Some(settler) = &mut self.settler {
+                    settler.leave().map_err(|e| read(walk.path(), e))?;
+                }
+                continue;
+            };
+            if (self.skip)(&found, walk.path()) || self.has_no_entry(&found, walk.name()) {
+                if let Some(settler) = &self.settler {
+                    settler.remove(dir, walk.name()).map_err(|e| read(walk.path(), e))?;
+                }
                 continue;
             }
-            if self.form == Form::Layer && self.marks(&found, walk.path(), walk.name())? {
+            if self.form == Form::Layer && found.is_whiteout() {
+                self.whiteout(&found, walk.path(), walk.name())?;
                 continue;
             }
             self.found(&found, walk.path())?;
@@ -144,6 +185,10 @@ impl<'p> Packer<'p> {
                     self.mark(&[walk.path(), b"/", OPAQUE].concat(), 0o755, &found)?;
                 }
                 walk.enter(&found).map_err(|e| read(walk.path(), e))?;
+                let mtime = self.time(&found);
+                if let Some(settler) = &mut self.settler {
+                    settler.enter(found, mtime);
+                }
             }
         }
         Ok(())
@@ -154,25 +199,26 @@ impl<'p> Packer<'p> {
         Ok(self.entries)
     }
 
-    /// Writes the mark for a whiteout. A file whose name is that of a mark cannot be told in a layer and is left out.
-    fn marks(&mut self, found: &Found, path: &[u8], name: &[u8]) -> Result<bool, PackError> {
-        if name.starts_with(WHITEOUT) {
-            return Ok(true);
-        }
-        if !found.is_whiteout() {
-            return Ok(false);
-        }
+    /// An archive has no word for a socket, and it is of no use without its process. In a layer, a file whose name is that
+    /// of a mark cannot be told.
+    fn has_no_entry(&self, found: &Found, name: &[u8]) -> bool {
+        found.kind() == FileType::Socket || (self.form == Form::Layer && name.starts_with(WHITEOUT))
+    }
+
+    /// Writes the mark for a whiteout.
+    fn whiteout(&mut self, found: &Found, path: &[u8], name: &[u8]) -> Result<(), PackError> {
         let parent = &path[..path.len() - name.len()];
-        self.mark(&[parent, WHITEOUT, name].concat(), 0o600, found)?;
-        Ok(true)
+        self.mark(&[parent, WHITEOUT, name].concat(), 0o600, found)
+    }
+
+    /// When the object was changed, as the archive says it.
+    fn time(&self, found: &Found) -> Time {
+        let seconds = self.latest.map_or(found.stat.st_mtime, |latest| found.stat.st_mtime.min(latest));
+        Time { seconds, nanos: 0 }
     }
 
     fn describe(&self, found: &Found, path: &[u8], kind: Kind) -> Entry {
-        let mut entry = describe(found, path, kind, self.ids);
-        if let Some(latest) = self.latest {
-            entry.mtime.seconds = entry.mtime.seconds.min(latest);
-        }
-        entry
+        Entry { mtime: self.time(found), ..describe(found, path, kind, self.ids) }
     }
 
     fn mark(&mut self, path: &[u8], mode: u32, found: &Found) -> Result<(), PackError> {
@@ -188,7 +234,6 @@ impl<'p> Packer<'p> {
             FileType::CharacterDevice => Kind::CharDevice,
             FileType::BlockDevice => Kind::BlockDevice,
             FileType::Fifo => Kind::Fifo,
-            // An archive has no word for a socket, and it is of no use without its process.
             _ => return Ok(()),
         };
         let mut entry = self.describe(found, path, kind);
@@ -201,6 +246,12 @@ impl<'p> Packer<'p> {
         }
         let fail = |e| read(path, e);
         entry.xattrs = self.reader.xattrs(found).map_err(fail)?;
+        if self.settler.is_some() {
+            settle::strip(found, self.reader.foreign()).map_err(fail)?;
+            if kind != Kind::Directory {
+                Settler::object(found, entry.mtime).map_err(fail)?;
+            }
+        }
         match kind {
             Kind::Symlink => entry.link = object::target(found).map_err(fail)?,
             Kind::File => return self.file(found, &entry),
@@ -221,6 +272,7 @@ impl<'p> Packer<'p> {
 
     fn begin(&mut self, entry: &Entry) -> Result<(), PackError> {
         self.entries += 1;
+        self.size = self.size.saturating_add(entry.size);
         self.writer.begin(entry).map_err(|e| match e.kind() {
             io::ErrorKind::InvalidData => read(&entry.path, e),
             _ => PackError::Write(e),

@@ -33,11 +33,13 @@ impl CopyError {
 pub(super) struct Reader {
     buffer: Vec<u8>,
     names: Vec<u8>,
+    /// How much of the names is the last object's.
+    listed: usize,
 }
 
 impl Reader {
     pub(super) fn new() -> Self {
-        Self { buffer: vec![0; BUFFER], names: vec![0; MAX_XATTR] }
+        Self { buffer: vec![0; BUFFER], names: vec![0; MAX_XATTR], listed: 0 }
     }
 
     /// The attributes that belong to a file wherever it is.
@@ -48,6 +50,7 @@ impl Reader {
             Err(Errno::OPNOTSUPP) => 0,
             Err(e) => return Err(e.into()),
         };
+        self.listed = length;
         let mut all = Vec::new();
         for name in self.names[..length].split(|&b| b == 0).filter(|name| is_portable(name)) {
             match getxattr(&object, name, self.buffer.as_mut_slice()) {
@@ -59,6 +62,13 @@ impl Reader {
         }
         all.sort_unstable();
         Ok(all)
+    }
+
+    /// Names of the other attributes of the object that was looked at last, without the mark of an opaque directory,
+    /// which its archive tells in its own way.
+    pub(super) fn foreign(&self) -> impl Iterator<Item = &[u8]> {
+        let names = self.names[..self.listed].split(|&b| b == 0).filter(|name| !name.is_empty());
+        names.filter(|name| !is_portable(name) && *name != OPAQUE.as_bytes())
     }
 
     /// Copies as much data as the entry needs. Holes are not read; what a file has lost meanwhile becomes zeros, what
@@ -153,7 +163,7 @@ pub(super) fn capabilities(found: &Found) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The object by its descriptor: a name of our own that leads to exactly this object, even to a link.
-fn magic(found: &Found) -> String {
+pub(super) fn magic(found: &Found) -> String {
     format!("/proc/self/fd/{}", found.fd.as_raw_fd())
 }
 
