@@ -307,6 +307,7 @@ def test_pruning_by_age(engine):
     build(engine, {}, text, nocache=True)
     second = record()
     assert second["CreatedAt"] == first["CreatedAt"] <= first["LastUsedAt"] < second["LastUsedAt"]
+    assert (first["UsageCount"], second["UsageCount"]) == (1, 2)
     engine.api.post("/build/prune", filters={"until": ["1h"]}, all=True, expect=200)
     assert record() == second
     old = time.time() - 7200

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import tarfile
 
 import pytest
@@ -320,7 +321,12 @@ def test_repeatable_layers(engine):
 def test_triggers_that_need_stages(engine):
     build(engine, {}, BASE + "ONBUILD COPY --from=tools /made /made\nONBUILD RUN --mount=from=tools,target=/t cp /t/made /again\n", t="trigger:1")
     text = "FROM busybox:e2e AS tools\nRUN echo made > /made\nFROM busybox:e2e AS never\nRUN exit 1\nFROM trigger:1\nLABEL a=b\n"
-    found = walk(engine, build(engine, {}, text).id)
+    built = build(engine, {}, text)
+    # The stage that a trigger asks for is counted when it begins.
+    assert re.findall(r"^Step (.*)$", built.text, re.M) == [
+        "1/2 : FROM trigger:1", "3/4 : FROM busybox:e2e AS tools", "4/4 : RUN echo made > /made", "2/4 : LABEL a=b",
+    ]
+    found = walk(engine, built.id)
     assert found["made"][4] == found["again"][4] == b"made\n"
     missing = build(engine, {}, "FROM trigger:1\n", check=False)
     assert missing.error

@@ -9,6 +9,7 @@ use crate::stage::{Done, StageRun};
 use futures_util::future::{BoxFuture, try_join_all};
 use gantry_model::{Error, Platform, Result, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OnceCell, watch};
 
 /// What a client asks for.
@@ -53,7 +54,8 @@ pub(crate) struct Build<'b, B> {
     late: Vec<OnceCell<Base>>,
     /// Of each stage, in what number its first step is shown.
     first_step: BTreeMap<usize, usize>,
-    pub(crate) steps: usize,
+    /// How many steps there are; more when a trigger asks for a stage that nothing else needs.
+    steps: AtomicUsize,
 }
 
 /// Builds the image that a file describes.
@@ -83,7 +85,18 @@ pub async fn build<B: Backend>(
     let created = created(&options.arguments)?;
     let results = file.stages.iter().map(|_| watch::channel(None).0).collect();
     let late = file.stages.iter().map(|_| OnceCell::new()).collect();
-    let build = Build { backend, cache, file, options, args, created, results, late, first_step, steps };
+    let build = Build {
+        backend,
+        cache,
+        file,
+        options,
+        args,
+        created,
+        results,
+        late,
+        first_step,
+        steps: AtomicUsize::new(steps),
+    };
     let order: Vec<usize> = needed.iter().copied().collect();
     let consoles = Console::for_stages(sink, &order);
     if let Some(console) = consoles.first() {
@@ -100,16 +113,21 @@ pub async fn build<B: Backend>(
 }
 
 impl<B: Backend> Build<'_, B> {
+    /// How many steps there are, as far as is known.
+    pub(crate) fn steps(&self) -> usize {
+        self.steps.load(Ordering::Relaxed)
+    }
+
     async fn say_globals(&self, console: &Console) {
         for (at, instruction) in self.file.globals.iter().enumerate() {
-            console.say(format!("Step {}/{} : {}", at + 1, self.steps, instruction.text)).await;
+            console.say(format!("Step {}/{} : {}", at + 1, self.steps(), instruction.text)).await;
             console.say("\n").await;
         }
     }
 
     /// Builds one stage and tells those that wait for it.
     async fn stage(&self, index: usize, console: Console, target: usize) -> Result<Done, BuildError> {
-        let first = self.first_step.get(&index).copied();
+        let first = self.first_step.get(&index).copied().unwrap_or(1);
         let run = StageRun::new(self, index, console.clone(), first).run(index == target).await;
         let done = match run {
             Ok(done) => done,
@@ -138,7 +156,9 @@ impl<B: Backend> Build<'_, B> {
     /// A future whose type is known, because stages ask for stages.
     fn build_late(&self, index: usize, console: Console) -> BoxFuture<'_, Result<Base>> {
         Box::pin(async move {
-            match StageRun::new(self, index, console, None).run(false).await {
+            // Its steps come behind those that were counted.
+            let first = 1 + self.steps.fetch_add(1 + self.file.stages[index].instructions.len(), Ordering::Relaxed);
+            match StageRun::new(self, index, console, first).run(false).await {
                 Ok(done) => Ok(done.result),
                 Err(BuildError::Other(e)) => Err(e),
                 Err(BuildError::Command { message, .. }) => Err(Error::invalid(message)),

@@ -15,8 +15,8 @@ pub(crate) struct StageRun<'b, B> {
     pub(crate) build: &'b Build<'b, B>,
     pub(crate) index: usize,
     pub(crate) console: Console,
-    /// The number of the next step. A stage that only a trigger asks for has none.
-    step: Option<usize>,
+    /// The number of the next step.
+    step: usize,
     /// The image that the stage began with.
     from: Option<String>,
     /// The image so far.
@@ -41,7 +41,7 @@ pub(crate) struct Done {
 }
 
 impl<'b, B: Backend> StageRun<'b, B> {
-    pub(crate) fn new(build: &'b Build<'b, B>, index: usize, console: Console, step: Option<usize>) -> Self {
+    pub(crate) fn new(build: &'b Build<'b, B>, index: usize, console: Console, step: usize) -> Self {
         Self {
             build,
             index,
@@ -108,13 +108,8 @@ impl<'b, B: Backend> StageRun<'b, B> {
 
     async fn announce(&mut self, text: &str) {
         let first = text.lines().next().unwrap_or_default();
-        match &mut self.step {
-            Some(step) => {
-                self.console.say(format!("Step {step}/{} : {first}", self.build.steps)).await;
-                *step += 1;
-            }
-            None => self.console.say(format!("# {first}")).await,
-        }
+        self.console.say(format!("Step {}/{} : {first}", self.step, self.build.steps())).await;
+        self.step += 1;
         self.console.say("\n").await;
     }
 

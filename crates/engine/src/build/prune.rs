@@ -203,9 +203,10 @@ impl Engine {
             let (path, name) = (found.path(), found.file_name().to_string_lossy().into_owned());
             let Ok(id) = fs::read_to_string(path.join(ID)) else { continue };
             let measure = || -> io::Result<_> {
-                Ok((written(&path.join(ID))?, written(&path.join(USED))?, tree_size(&path.join("data"))?))
+                let (used, uses) = (path.join(USED), fs::metadata(path.join(USED))?.len());
+                Ok((written(&path.join(ID))?, written(&used)?, uses, tree_size(&path.join("data"))?))
             };
-            let (created, used, size) = match measure() {
+            let (created, used, uses, size) = match measure() {
                 // It was removed meanwhile.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 measured => measured.context(path.display())?,
@@ -217,6 +218,7 @@ impl Engine {
                 size: i64::try_from(size).unwrap_or(i64::MAX),
                 created_at: created.to_string(),
                 last_used_at: Some(used.to_string()),
+                usage_count: i64::try_from(uses).unwrap_or(i64::MAX),
                 id: name,
                 ..BuildCache::default()
             };

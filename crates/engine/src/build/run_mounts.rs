@@ -16,6 +16,7 @@ use gantry_model::{Error, Id, Result};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2, statat, unlinkat};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, DirBuilder, Permissions};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// In a cache's directory: what it is called; written once, so its time is the cache's.
 pub(super) const ID: &str = "id";
-/// In a cache's directory: nothing; written whenever a command begins to use the cache.
+/// In a cache's directory: a byte for each command that began to use the cache; so its time is that of the last one.
 pub(super) const USED: &str = "used";
 
 /// The mounts of one command.
@@ -141,7 +142,9 @@ impl Builder {
         let dir = self.engine.config.data_root.join("build/mounts").join(using.name());
         if dir.join("data").exists() {
             let used = dir.join(USED);
-            fs::write(&used, []).context(used.display())?;
+            let counted =
+                fs::OpenOptions::new().append(true).create(true).open(&used).and_then(|mut file| file.write_all(b"."));
+            counted.context(used.display())?;
             return Ok(dir.join("data"));
         }
         let copied = match seed {
@@ -154,7 +157,7 @@ impl Builder {
             let new = engine.build_dir()?.join("tmp").join(Id::random().to_string());
             DirBuilder::new().mode(0o710).create(&new).context(new.display())?;
             fs::write(new.join(ID), id).context(new.display())?;
-            fs::write(new.join(USED), []).context(new.display())?;
+            fs::write(new.join(USED), ".").context(new.display())?;
             let data = new.join("data");
             match &copied {
                 Some((from, _)) if from.is_dir() => fs::rename(from, &data).context(data.display())?,
