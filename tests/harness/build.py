@@ -112,3 +112,22 @@ def walk(engine, image, times=False):
             entry = (kind, oct(member.mode & 0o7777), member.uid, member.gid, data)
             found[name] = (*entry, int(member.mtime)) if times and not member.isdir() else entry
     return found
+
+
+# What a configuration may say otherwise, and why.
+DIFFERENT = {
+    "Hostname": "gone from newer images", "Domainname": "the same", "AttachStdin": "the same", "AttachStdout": "the same",
+    "AttachStderr": "the same", "Tty": "the same", "OpenStdin": "the same", "StdinOnce": "the same",
+    "Image": "the id of the image below, which is another one",
+}
+
+
+def described(engine, files, text, **query):
+    """What two engines should agree on about the image of a Dockerfile: files, configuration, history, layers, author."""
+    built = build(engine, {path: "" if data is None else data for path, data in files.items()}, text, **query)
+    inspected = engine.api.get(f"/images/{built.id}/json", expect=200).json
+    config = {k: v for k, v in inspected["Config"].items() if k not in DIFFERENT and v not in (None, "", [], {}, False)}
+    # Digests are each engine's own; dockerd 20.10 forgets the space after an owner.
+    lines = [re.sub(r"(--chown=\S+?)? ?(file|dir|multi):[0-9a-f]{64}", r"\1 \2:", line) for line in history(engine, built.id)]
+    layers = len(inspected["RootFS"]["Layers"])
+    return walk(engine, built.id), config, lines, layers, inspected["Author"]

@@ -1,7 +1,7 @@
 //! `POST /containers/{id}/kill`.
 
-use crate::signal::{self, SIGKILL, SIGTERM};
 use crate::{Engine, restart_policy};
+use gantry_model::signal::{self, SIGKILL, SIGTERM};
 use gantry_model::{ContainerStatus, Error, Result};
 
 impl Engine {

@@ -125,7 +125,6 @@ mod restart_policy;
 mod run_end;
 mod shim;
 mod shutdown;
-mod signal;
 mod start;
 mod store;
 mod text_filter;

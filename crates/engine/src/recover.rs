@@ -222,7 +222,7 @@ fn run_file(engine: &Engine, container: &Container) -> Option<Box<RunFile>> {
 
 /// Kills a shim's container and waits until the shim is gone, too.
 async fn end_shim(link: &ShimLink, reader: &mut ShimReader) {
-    let kill = RequestBody::Signal { target: Target::Init, signal: crate::signal::SIGKILL };
+    let kill = RequestBody::Signal { target: Target::Init, signal: gantry_model::signal::SIGKILL };
     let killed = link.perform(kill, &[]);
     tokio::pin!(killed);
     let mut asked = false;

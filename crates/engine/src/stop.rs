@@ -1,8 +1,8 @@
 //! `POST /containers/{id}/stop`.
 
 use crate::container::Container;
-use crate::signal::{self, SIGKILL, SIGTERM};
 use crate::{Engine, restart_policy};
+use gantry_model::signal::{self, SIGKILL, SIGTERM};
 use gantry_model::{ContainerStatus, Error, ErrorKind, Result};
 use gantry_shim_protocol::{RequestBody, Target};
 use std::sync::Arc;

@@ -81,7 +81,7 @@ pub async fn build<B: Backend>(
         first_step.insert(*index, steps + 1);
         steps += 1 + file.stages[*index].instructions.len();
     }
-    steps += usize::from(!options.labels.is_empty());
+    steps += options.labels.len();
     let created = created(&options.arguments)?;
     let results = file.stages.iter().map(|_| watch::channel(None).0).collect();
     let late = file.stages.iter().map(|_| OnceCell::new()).collect();

@@ -69,10 +69,9 @@ impl<'b, B: Backend> StageRun<'b, B> {
             self.announce(&instruction.text).await;
             self.dispatch(instruction).await?;
         }
-        if last && !self.build.options.labels.is_empty() {
-            let labels = metadata::labels(&self.build.options.labels);
-            self.announce(&labels.text).await;
-            self.dispatch(&labels).await?;
+        for label in if last { metadata::labels(&self.build.options.labels) } else { Vec::new() } {
+            self.announce(&label.text).await;
+            self.dispatch(&label).await?;
         }
         let arguments = self.args.declared();
         let result = Base { id: self.image, config: self.config, author: self.author, arguments };

@@ -10,6 +10,7 @@ pub mod id_map;
 pub mod names;
 pub mod platform;
 pub mod reference;
+pub mod signal;
 pub mod state;
 mod text;
 pub mod timestamp;

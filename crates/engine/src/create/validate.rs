@@ -6,8 +6,8 @@ use crate::links;
 use crate::oci;
 use crate::plan::{devices, network, security};
 use crate::remap;
-use crate::signal;
 use gantry_api_types::{ContainerConfig, HealthConfig, HostConfig};
+use gantry_model::signal;
 use gantry_model::{Error, Result};
 use std::net::IpAddr;
 

@@ -88,7 +88,7 @@ impl Engine {
         if let Some((probe, link)) = probe.zip(container.shim()) {
             let target = Target::Exec(probe.to_string());
             // It has ended in the meantime, or ends now.
-            drop(link.perform(RequestBody::Signal { target, signal: crate::signal::SIGKILL }, &[]).await);
+            drop(link.perform(RequestBody::Signal { target, signal: gantry_model::signal::SIGKILL }, &[]).await);
         }
         if container.read().state.status != ContainerStatus::Paused {
             self.watch_health(container);

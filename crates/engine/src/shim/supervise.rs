@@ -77,7 +77,7 @@ impl Run {
             if let Err(e) = release(&engine, &container, &link, attached, netns).await {
                 tracing::debug!("container {}: {e}", container.id);
                 *our_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
-                let kill = RequestBody::Signal { target: Target::Init, signal: crate::signal::SIGKILL };
+                let kill = RequestBody::Signal { target: Target::Init, signal: gantry_model::signal::SIGKILL };
                 drop(link.perform(kill, &[]).await);
             }
         }));

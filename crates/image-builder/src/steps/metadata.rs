@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The instruction that gives the client's labels.
-pub(crate) fn labels(labels: &BTreeMap<String, String>) -> Instruction {
+/// The instructions that give the client's labels, each a step of its own, as in Docker.
+pub(crate) fn labels(labels: &BTreeMap<String, String>) -> Vec<Instruction> {
     let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$"));
-    let list: Vec<(String, String)> = labels.iter().map(|(name, value)| (quote(name), quote(value))).collect();
-    let text = list.iter().fold("LABEL".to_owned(), |text, (name, value)| format!("{text} {name}={value}"));
-    Instruction { command: Command::Label(list), line: 0, text }
+    let label = |(name, value): (&String, &String)| {
+        let (name, value) = (quote(name), quote(value));
+        Instruction { text: format!("LABEL {name}={value}"), command: Command::Label(vec![(name, value)]), line: 0 }
+    };
+    labels.iter().map(label).collect()
 }
 
 /// Applies an instruction and makes an image of what it changed.
@@ -77,7 +79,7 @@ fn change<B: Backend>(stage: &mut StageRun<'_, B>, command: &Command) -> Result<
         }
         Command::StopSignal(signal) => {
             let signal = stage.word(signal)?;
-            check_signal(&signal)?;
+            gantry_model::signal::parse(&signal)?;
             stage.config.stop_signal.clone_from(&signal);
             format!("STOPSIGNAL {signal}")
         }
@@ -142,6 +144,9 @@ fn expand_pairs<B: Backend>(stage: &StageRun<'_, B>, list: &[(String, String)]) 
 
 fn expose<B: Backend>(stage: &mut StageRun<'_, B>, words: &[String]) -> Result<String> {
     let mut shown = Vec::new();
+    // In the order of how they are written, which is not that of what they mean.
+    let mut words: Vec<&String> = words.iter().collect();
+    words.sort_unstable();
     for word in words {
         let expanded = stage.expander.words(word, &|name: &str| stage.variable(name)).map_err(Error::invalid)?;
         for word in expanded {
@@ -151,7 +156,6 @@ fn expose<B: Backend>(stage: &mut StageRun<'_, B>, words: &[String]) -> Result<S
             shown.push(word);
         }
     }
-    shown.sort_unstable();
     Ok(format!("EXPOSE {}", shown.join(" ")))
 }
 
@@ -250,15 +254,4 @@ fn go_duration(time: Duration) -> String {
 fn quoted(words: &[String]) -> String {
     let words: Vec<String> = words.iter().map(|word| Value::from(word.as_str()).to_string()).collect();
     format!("[{}]", words.join(" "))
-}
-
-fn check_signal(signal: &str) -> Result<()> {
-    let name = signal.trim_start_matches("SIG");
-    let number = name.parse::<u8>().is_ok_and(|n| (1..=64).contains(&n));
-    let word = name.starts_with(|c: char| c.is_ascii_uppercase())
-        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || matches!(c, '+' | '-'));
-    if number || word {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("invalid signal: {signal}")))
 }

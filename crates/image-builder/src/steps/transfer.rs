@@ -38,6 +38,10 @@ pub(crate) async fn transfer<B: Backend>(
     let chmod = meant.chmod.as_deref().map(Chmod::parse).transpose().map_err(Error::invalid)?;
     let exclude = Ignore::of(&meant.exclude).map_err(|e| Error::invalid(e.to_string()))?;
     let from = match &transfer.from {
+        // A number is a stage's, and no image has one for its name.
+        Some(from) if is_number(from) && stage.build.file.stage_before(stage.index, from).is_none() => {
+            return Err(Error::invalid(format!("invalid from flag value {from}: index out of bounds")).into());
+        }
         Some(from) => {
             Some(stage.build.find(stage.index, from, stage.build.options.platform.as_deref(), &stage.console).await?)
         }
@@ -153,9 +157,7 @@ fn meant<B: Backend>(stage: &StageRun<'_, B>, name: &'static str, transfer: &Tra
     let into_directory =
         destination.ends_with('/') || matches!(destination.as_str(), "." | "..") || destination.ends_with("/.");
     if sources.len() + transfer.documents.len() > 1 && !into_directory {
-        return Err(Error::invalid(format!(
-            "When using {name} with more than one source file, the destination must be a directory and end with a /"
-        )));
+        return Err(several(name));
     }
     let checksum = word(&transfer.checksum)?;
     if checksum.is_some() && sources.len() + transfer.documents.len() != 1 {
@@ -218,8 +220,13 @@ async fn parts<B: Backend>(
         let source = stage.build.backend.files(&of).await?;
         let (exclude, parents) = (exclude.clone(), transfer.parents);
         let keep_owners = matches!(of, FilesOf::Image(_));
+        let (name, into_directory) = (meant.name, meant.into_directory);
         let part = on_a_thread(move || {
-            let selected = select(&*source, &pattern, parents)?;
+            let selected = select(&*source, &pattern, parents)
+                .map_err(|e| Error::new(e.kind(), format!("{name} failed: {}", e.message())))?;
+            if selected.len() > 1 && !into_directory && !parents {
+                return Err(several(name));
+            }
             let digest = match source.version() {
                 Some(version) => format!("git:{version}"),
                 None => digest(&*source, &selected, &exclude, parents)?,
@@ -235,6 +242,17 @@ async fn parts<B: Backend>(
         parts.push((digest, CopyPart { source, selected, unpack: false, keep_owners: false }));
     }
     Ok(parts)
+}
+
+/// Several files, and no directory to put them into.
+fn several(name: &str) -> Error {
+    Error::invalid(format!(
+        "When using {name} with more than one source file, the destination must be a directory and end with a /"
+    ))
+}
+
+fn is_number(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A name as a pattern that means only it.

@@ -187,10 +187,7 @@ impl Instruction<'_> {
 
     fn stop_signal(&self, config: &mut ImageConfig) -> Result<(), ChangeError> {
         let signal = words::expand(self.exactly_one("STOPSIGNAL")?, &config.env)?;
-        let number = signal.parse::<u8>().is_ok_and(|n| (1..=64).contains(&n));
-        let name = signal.to_ascii_uppercase();
-        let name = name.strip_prefix("SIG").unwrap_or(&name);
-        if !number && !is_signal(name) {
+        if gantry_model::signal::parse(&signal).is_err() {
             return Err(ChangeError::Signal(signal));
         }
         config.stop_signal = signal;
@@ -265,18 +262,4 @@ fn name_values(instruction: &'static str, rest: &str) -> Result<Vec<(String, Str
         return Err(ChangeError::BlankName(instruction));
     }
     Ok(pairs)
-}
-
-fn is_signal(name: &str) -> bool {
-    const NAMES: [&str; 34] = [
-        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
-        "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1",
-        "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
-    ];
-    let real_time = |prefix, most: u8| {
-        name.strip_prefix(prefix).is_some_and(|n: &str| {
-            n.is_empty() || n.get(1..).and_then(|n| n.parse::<u8>().ok()).is_some_and(|n| n <= most)
-        })
-    };
-    NAMES.contains(&name) || real_time("RTMIN", 15) || real_time("RTMAX", 14)
 }

@@ -1,6 +1,6 @@
 //! Signal names and numbers, as clients write them.
 
-use gantry_model::{Error, Result};
+use crate::{Error, Result};
 
 /// Names without `SIG`, with x86-64's (and most other architectures') numbers; signal(7).
 const NAMES: &[(&str, i32)] = &[
@@ -46,12 +46,12 @@ const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
 /// `SIGKILL`.
-pub(crate) const SIGKILL: i32 = 9;
+pub const SIGKILL: i32 = 9;
 /// `SIGTERM`.
-pub(crate) const SIGTERM: i32 = 15;
+pub const SIGTERM: i32 = 15;
 
 /// Parses a number or a name with or without `SIG`, in any case, `RTMIN+n` and `RTMAX-n` included.
-pub(crate) fn parse(text: &str) -> Result<i32> {
+pub fn parse(text: &str) -> Result<i32> {
     lookup(text).ok_or_else(|| Error::invalid(format!("invalid signal: {text}")))
 }
 
