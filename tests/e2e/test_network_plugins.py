@@ -185,6 +185,97 @@ def test_the_way_out_moves(engine, plugin, network):
     assert [c for c, _ in calls()].count("P") == [c for c, _ in calls()].count("R")
 
 
+@pytest.fixture
+def bridge(engine, network):
+    """A network of the engine's own; by its name it becomes the way out of who joins it."""
+    engine.api.post("/networks/create", {"Name": "a-bridge", "IPAM": {"Config": [{"Subnet": "10.77.23.0/24"}]}}, expect=201)
+    yield "a-bridge"
+    for container in engine.api.get("/containers/json", all=True).json:
+        engine.api.delete(f"/containers/{container['Id']}", force=True)
+    engine.api.delete("/networks/a-bridge", expect=204)
+
+
+EVERYWHERE = (("10.99.0.2", socket.AF_INET), ("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6))
+
+
+def answers(engine, address, family):
+    with engine.sandbox.socket("host", socket.SOCK_STREAM, family) as client:
+        client.settimeout(5)
+        try:
+            client.connect((address, 8080))
+            client.sendall(b"hello")
+            return client.recv(100).startswith(b"echo:hello")
+        except OSError:
+            return False
+
+
+def start_echo(engine, network, more=0):
+    ports = {"80/tcp": [{"HostPort": "8080"}], **{f"{9000 + n}/udp": [{"HostPort": str(9000 + n)}] for n in range(more)}}
+    container = engine.start_container(["probe", "echo", "tcp", "80"], network=network, ExposedPorts={port: {} for port in ports},
+                                       host={"PortBindings": ports})
+    container.wait_log("listening")
+    return container
+
+
+def told(driver):
+    """What the plugin has heard of its being the way out: P for yes, R for no."""
+    return "".join(method.split(".")[1][0] for method, _ in driver.calls(
+        "NetworkDriver.ProgramExternalConnectivity", "NetworkDriver.RevokeExternalConnectivity"))
+
+
+@pytest.mark.parametrize("more", [0, 6])
+def test_ports_move_from_a_plugin_to_a_bridge(engine, plugin, network, bridge, more):
+    """Who published them is told so; from then on the engine does, at once and in both families."""
+    driver = plugin("NetworkDriver")
+    container = start_echo(engine, network(driver.name, IPAM=pool("10.77.22.0/24", "10.77.22.1")), more)
+    assert not any(answers(engine, *at) for at in EVERYWHERE)
+    container.connect(bridge)
+    for at in EVERYWHERE:
+        wait_until(lambda: answers(engine, *at), what=f"an answer at {at[0]}")
+    assert told(driver) == "PR"
+    shown = container.inspect()["NetworkSettings"]["Ports"]
+    assert {binding["HostIp"] for binding in shown["80/tcp"]} == {"0.0.0.0", "::"} and len(shown) == 1 + more
+    with engine.sandbox.socket("host") as other, pytest.raises(OSError):
+        other.bind(("0.0.0.0", 8080))
+    container.remove(force=True)
+    assert not any(answers(engine, *at) for at in EVERYWHERE)
+
+
+@pytest.mark.differs(reference="a connect that fails leaves the network in the container's record")
+def test_ports_that_cannot_move_to_a_bridge(engine, plugin, network, bridge):
+    """They stay the plugin's, and so does everything else."""
+    driver = plugin("NetworkDriver")
+    name = network(driver.name, IPAM=pool("10.77.24.0/24", "10.77.24.1"))
+    container = start_echo(engine, name)
+    with engine.sandbox.socket("host") as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("0.0.0.0", 8080))
+        other.listen()
+        assert "address already in use" in container.connect(bridge, expect=500).message
+    assert list(container.networks) == [name] and told(driver) == "PRP"
+    container.connect(bridge)
+    wait_until(lambda: answers(engine, "::1", socket.AF_INET6), what="an answer at ::1")
+    assert told(driver) == "PRPR"
+
+
+def test_ports_move_with_the_end_of_a_plugins_network(engine, plugin, network):
+    """The bridge has been there all along, and is the way out when the plugin's network is left."""
+    driver = plugin("NetworkDriver")
+    name = network(driver.name, IPAM=pool("10.77.25.0/24", "10.77.25.1"))
+    engine.api.post("/networks/create", {"Name": "z-bridge", "IPAM": {"Config": [{"Subnet": "10.77.26.0/24"}]}}, expect=201)
+    try:
+        container = start_echo(engine, name)
+        container.connect("z-bridge")
+        assert told(driver) == "P"
+        container.disconnect(name)
+        for at in EVERYWHERE:
+            wait_until(lambda: answers(engine, *at), what=f"an answer at {at[0]}")
+        assert told(driver) == "PR"
+        container.remove(force=True)
+    finally:
+        engine.api.delete("/networks/z-bridge", expect=204)
+
+
 def test_ports_that_cannot_be_published(engine, plugin, network):
     driver = plugin("NetworkDriver")
     driver.answer("NetworkDriver.ProgramExternalConnectivity", body=json.dumps({"Err": "no more ports"}))

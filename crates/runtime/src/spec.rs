@@ -87,6 +87,15 @@ pub struct Forward {
     pub port: u16,
 }
 
+/// Sockets that hold ports of the host, given to a shim that runs already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// Those that are to be served; the place is one among the sockets that come along.
+    pub forwards: Vec<Forward>,
+    /// As [`Plan::carrier_filter`].
+    pub carrier_filter: Vec<u8>,
+}
+
 /// A program that runs containers as the OCI runtime specification says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OciRuntime {

@@ -95,6 +95,11 @@ pub enum RequestBody {
     CloseStdin,
     /// Give out the end of the log feed that a log driver reads from: the descriptor comes with [`Answer::Done`].
     LogFeed,
+    /// Hold more ports, whose bound sockets come along, and serve some of them from the next [`Forward`](Self::Forward) on.
+    Hold {
+        /// postcard of `gantry_runtime::spec::Holding`.
+        holding: Vec<u8>,
+    },
     /// Carry the plan's `forwards` to this address from now on, or nowhere. May be said again at any time.
     Forward {
         /// Where to.

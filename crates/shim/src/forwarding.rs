@@ -11,7 +11,7 @@ use gantry_linux::datagrams;
 use gantry_linux::descriptors::close_from_but;
 use gantry_linux::process::{clone_child, pidfd_kill};
 use gantry_linux::seccomp;
-use gantry_runtime::spec::{Forward, Plan};
+use gantry_runtime::spec::{Forward, Holding, Plan};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{set_socket_reuseaddr, socket_type};
 use rustix::net::{Shutdown, SocketType, listen, shutdown};
@@ -53,7 +53,7 @@ struct Forwarder {
 pub(crate) struct Forwarding {
     sockets: Vec<Watched>,
     forwards: Vec<Forward>,
-    /// Those of datagrams that are only held.
+    /// Those of datagrams that are only held, and others that came later.
     holders: Vec<OwnedFd>,
     /// The seccomp filter of those who carry.
     filter: Vec<u8>,
@@ -72,16 +72,35 @@ impl Forwarding {
     pub(crate) fn take(plan: &Plan, held: &mut Vec<OwnedFd>) -> Self {
         let mut all: Vec<Option<OwnedFd>> = std::mem::take(held).into_iter().map(Some).collect();
         let mut forwarding = Self { filter: plan.carrier_filter.clone(), ..Self::default() };
-        for forward in &plan.forwards {
-            let Some(socket) = all.get_mut(forward.holder as usize).and_then(Option::take) else { continue };
-            let token = Token::Port(forwarding.sockets.len() as u32);
-            forwarding.sockets.push(Watched::new(socket, token));
-            forwarding.forwards.push(*forward);
-        }
-        let is_of_datagrams = |fd: &OwnedFd| socket_type(fd) == Ok(SocketType::DGRAM);
+        forwarding.take_served(&plan.forwards, &mut all);
         (forwarding.holders, *held) = all.into_iter().flatten().partition(is_of_datagrams);
         forwarding.hear_datagrams(false);
         forwarding
+    }
+
+    fn take_served(&mut self, forwards: &[Forward], all: &mut [Option<OwnedFd>]) {
+        for forward in forwards {
+            let Some(socket) = all.get_mut(forward.holder as usize).and_then(Option::take) else { continue };
+            let token = Token::Port(self.sockets.len() as u32);
+            self.sockets.push(Watched::new(socket, token));
+            self.forwards.push(*forward);
+        }
+    }
+
+    /// Holds more of them. They lead nowhere, as all do, until [`lead`](Self::lead) is called.
+    pub(crate) fn hold(&mut self, holding: Holding, sockets: Vec<OwnedFd>) -> io::Result<()> {
+        if self.target.is_some() {
+            // Who carries has not got them, and sees where they lead once.
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        let mut all: Vec<Option<OwnedFd>> = sockets.into_iter().map(Some).collect();
+        self.take_served(&holding.forwards, &mut all);
+        self.holders.extend(all.into_iter().flatten());
+        if !holding.carrier_filter.is_empty() {
+            self.filter = holding.carrier_filter;
+        }
+        self.hear_datagrams(false);
+        Ok(())
     }
 
     /// Leads the ports elsewhere. Connections to an address that the container still has go on.
@@ -130,7 +149,8 @@ impl Forwarding {
     fn hear_datagrams(&self, whether: bool) {
         let all = self.sockets.iter().zip(&self.forwards);
         let served = all.filter(|(_, forward)| forward.datagrams).map(|(socket, _)| socket.as_fd());
-        for socket in served.chain(self.holders.iter().map(AsFd::as_fd)) {
+        let held = self.holders.iter().filter(|fd| is_of_datagrams(fd)).map(AsFd::as_fd);
+        for socket in served.chain(held) {
             if let Err(e) = datagrams::hear(socket, whether) {
                 say(&format!("datagrams to a published port: {e}"));
             }
@@ -255,6 +275,10 @@ impl Forwarder {
         let _ = poll(&mut [PollFd::new(&self.end, PollFlags::IN)], Some(&patience));
         self.kill();
     }
+}
+
+fn is_of_datagrams(fd: &OwnedFd) -> bool {
+    socket_type(fd) == Ok(SocketType::DGRAM)
 }
 
 /// In the child: it ends with the shim, and has nothing that it does not need.

@@ -7,7 +7,7 @@ use crate::shim::{Init, Shim};
 use gantry_linux::process::pidfd_kill;
 use gantry_runtime::failure::{self, Failure, Stage};
 use gantry_runtime::oci;
-use gantry_runtime::spec::{self, ContainerNet};
+use gantry_runtime::spec::{self, ContainerNet, Holding};
 use gantry_shim_protocol::{self as protocol, Answer, Event, Phase, RequestBody, Status, Target};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -34,6 +34,9 @@ impl Shim {
                 self.stdio.close_input();
                 Ok(())
             }
+            RequestBody::Hold { holding } => spec::decode::<Holding>(&holding)
+                .and_then(|holding| self.forwarding.hold(holding, fds))
+                .map_err(|e| Failure::os(Stage::Setup, "hold published ports", &e)),
             RequestBody::Forward { to, alive } => self
                 .forwarding
                 .lead(to, &alive, &self.poller)

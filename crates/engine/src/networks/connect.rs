@@ -94,7 +94,7 @@ impl Engine {
         let joined = self.plug_in(container, &mut attached, &member, &netns);
         let joined = joined.and_then(|()| keep(container, &attached));
         if let Err(e) = joined {
-            self.undo_join(container, &record, &member, &netns);
+            self.undo_join(container, &record, &member, &netns, &attached);
             return Err(e);
         }
         if let Err(e) = files::member_joined(self, &record, &attached, &member) {
@@ -109,15 +109,27 @@ impl Engine {
         driver::attach(self, member, netns.as_fd(), oci::stack(&container.read()))?;
         self.network.configure(netns.as_fd(), &attached.layout())?;
         self.move_ports(container.id, attached)?;
-        if attached.published.is_none() {
-            way_out::follow(self, &container.read().clone(), attached)?;
+        if attached.published.is_none() && !way_out::follow(self, &container.read().clone(), attached)? {
+            self.publish_running(container, attached)?;
         }
         self.write_run_file(container, attached)
     }
 
-    fn undo_join(&self, container: &Container, record: &Record, member: &Member, netns: &OwnedFd) {
+    fn undo_join(&self, container: &Container, record: &Record, member: &Member, netns: &OwnedFd, tried: &Attached) {
+        let mut before = record.attached.clone();
+        let ports = match &before.published {
+            Some(_) => self.move_ports(container.id, &mut before),
+            // A plugin's again.
+            None => self.network.close_ports(&container.id).map_err(Error::from).and_then(|()| {
+                // As far as it was told otherwise.
+                for (was, is) in before.members.iter_mut().zip(&tried.members) {
+                    was.plugged.clone_from(&is.plugged);
+                }
+                way_out::follow(self, record, &mut before).map(drop)
+            }),
+        };
         let steps = [
-            self.move_ports(container.id, &mut record.attached.clone()),
+            ports,
             driver::detach(self, member, netns.as_fd()),
             driver::release(self, member),
             self.network.configure(netns.as_fd(), &record.attached.layout()).map_err(Error::from),

@@ -10,9 +10,10 @@ use crate::shim::ShimLink;
 use gantry_api_types::EndpointSettings;
 use gantry_model::{Error, Id, Result};
 use gantry_network::{Proto, Published, Stack};
-use gantry_runtime::spec::Forward;
-use gantry_shim_protocol::RequestBody;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use gantry_runtime::seccomp;
+use gantry_runtime::spec::{self, Forward, Holding};
+use gantry_shim_protocol::{RequestBody, transport};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// Networks that are joined at a start, and how.
@@ -23,6 +24,24 @@ type Wanted = Vec<(Arc<Network>, EndpointSettings)>;
 pub(crate) struct Holders {
     pub(crate) sockets: Vec<OwnedFd>,
     pub(crate) forwards: Vec<Forward>,
+}
+
+/// Gives sockets that hold ports to a shim that runs, as many at a time as a message takes.
+async fn hand_over(container: &Container, sockets: &[OwnedFd], forwards: &[Forward]) -> Result<()> {
+    let link = container.shim().ok_or_else(|| Error::conflict("the container is not running"))?;
+    for (number, some) in sockets.chunks(transport::MAX_FDS).enumerate() {
+        let first = number * transport::MAX_FDS;
+        let mut holding = Holding { forwards: Vec::new(), carrier_filter: Vec::new() };
+        for forward in forwards.iter().filter(|f| (first..first + some.len()).contains(&(f.holder as usize))) {
+            holding.forwards.push(Forward { holder: forward.holder - first as u32, ..*forward });
+        }
+        if !holding.forwards.is_empty() {
+            holding.carrier_filter = seccomp::carrier().map_err(|e| Error::internal(e.to_string()))?.to_vec();
+        }
+        let fds: Vec<_> = some.iter().map(AsFd::as_fd).collect();
+        link.perform(RequestBody::Hold { holding: spec::encode(&holding)? }, &fds).await?;
+    }
+    Ok(())
 }
 
 impl Engine {
@@ -150,6 +169,21 @@ impl Engine {
             self.network.open_ports(published)?;
         }
         Ok(())
+    }
+
+    /// Publishes the ports of a container that runs, whose way out was a plugin's network until now. Blocks; after an
+    /// error nothing is published.
+    pub(super) fn publish_running(&self, container: &Container, attached: &mut Attached) -> Result<()> {
+        let record = container.read().clone();
+        let Holders { sockets, forwards } = self.reserve_ports(&record, attached)?;
+        let Some(published) = attached.published.clone() else { return Ok(()) };
+        let held = self.handle.block_on(hand_over(container, &sockets, &forwards));
+        let open = held.and_then(|()| self.network.open_ports(&published).map_err(Into::into));
+        if open.is_err() {
+            attached.published = None;
+            self.network.close_ports(&record.id)?;
+        }
+        open
     }
 
     /// Leads the ports to where the way out is now.

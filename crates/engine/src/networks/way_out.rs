@@ -1,7 +1,8 @@
 //! The way out of a container that is a plugin's network: the plugin is told so and publishes the ports, as in Docker.
 //!
 //! A driver that does not know the call leaves the ports to the network room, which leads them to the address that the
-//! plugin's network has given. Who publishes is decided at the start: ports that the network room holds stay with it.
+//! plugin's network has given. When the way out leaves a plugin's network, the network room publishes them; what it holds stays
+//! with it.
 
 use super::members::{Attached, Member};
 use super::plugged;
