@@ -127,11 +127,11 @@ class Sandbox:
         """/proc/<pid> of a process by the number it has inside."""
         return self.root / "proc" / str(pid)
 
-    def _in_netns(self, pid, action):
+    def _in_netns(self, proc, action):
         result = []
 
         def work():
-            descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+            descriptor = os.open(f"{proc}/ns/net", os.O_RDONLY)
             try:
                 if libc.setns(descriptor, CLONE_NEWNET) != 0:
                     raise OSError(ctypes.get_errno(), "setns")
@@ -144,10 +144,14 @@ class Sandbox:
         thread.join()
         return result[0]
 
-    def socket(self, where, kind=socket.SOCK_STREAM, family=socket.AF_INET):
-        """A socket of `where`: the engine's own host ("host") or the machine at the other end ("outside")."""
-        pid = self.pid if where == "host" else self.outside_pid
-        made = self._in_netns(pid, lambda: socket.socket(family, kind))
+    def socket(self, where, kind=socket.SOCK_STREAM, family=socket.AF_INET, proto=0):
+        """A socket of `where`: the engine's own host ("host"), the machine at the other end ("outside"), or a process by
+        the number it has inside."""
+        if isinstance(where, int):
+            proc = self.proc(where)
+        else:
+            proc = f"/proc/{self.pid if where == 'host' else self.outside_pid}"
+        made = self._in_netns(proc, lambda: socket.socket(family, kind, proto))
         made.settimeout(30)
         return made
 
