@@ -95,6 +95,27 @@ def test_shared_goes_both_ways(engine, shared):
         engine.sandbox.run(["umount", "-R", "-l", shared], check=False)
 
 
+@pytest.mark.parametrize("mode", ["private", "slave", "rslave", "rprivate"])
+def test_what_is_below_leads_nowhere(engine, nested, mode):
+    """`private` and `slave` speak of one mount; those below it are the host's copies, in which a container mounts for itself."""
+    engine.sandbox.run(["mount", "--bind", nested, nested])
+    engine.sandbox.run(["mount", "--make-rshared", nested])
+    engine.sandbox.run(["mount", "-t", "tmpfs", "none", nested / "sub"])
+    engine.sandbox.run(["mkdir", nested / "sub/inner", nested / "sub/later"])
+    try:
+        container = engine.start_container(host={"Binds": [f"{nested}:/m:{mode}"], "CapAdd": ["SYS_ADMIN"],
+                                                 "SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined"]})
+        assert container.exec("mount -t tmpfs none /m/sub/inner && touch /m/sub/inner/own")[0] == 0
+        assert engine.sandbox.run(["ls", nested / "sub/inner"]).stdout == ""
+        # The host's mounts arrive, except where nothing does.
+        engine.sandbox.run(["mount", "-t", "tmpfs", "none", nested / "sub/later"])
+        arrived = container.exec("grep -c ' /m/sub/later ' /proc/self/mountinfo")[1].strip()
+        assert arrived == ("0" if mode == "rprivate" else "1")
+        container.remove(force=True)
+    finally:
+        engine.sandbox.run(["umount", "-R", "-l", nested], check=False)
+
+
 def test_read_only_and_mounts_below(engine, nested):
     """Recursive since 1.44, unless told otherwise."""
     command = "touch /m/sub/x 2>/dev/null && echo written || echo refused"
@@ -167,6 +188,9 @@ def test_tmpfs_of_mounts(engine):
     assert engine.output("touch /t/x 2>/dev/null || echo refused", host={"Mounts": [mount]}) == "refused\n"
     if engine.is_reference:
         return
+    # 20.10 refuses it at the start.
+    mount["TmpfsOptions"] = {"SizeBytes": -1}
+    assert refused(engine, Mounts=[mount]) == 'invalid mount config for type "tmpfs": invalid size of a tmpfs: -1'
     api = engine.api.at("1.46")
     mount = {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"Options": [["exec"]]}}
     assert "noexec" not in engine.output("grep ' /t ' /proc/self/mountinfo", api=api, host={"Mounts": [mount]})
@@ -181,6 +205,10 @@ def test_tmpfs_by_its_text(engine):
                         host={"Tmpfs": {"/t": "size=2m,mode=700,uid=5,exec"}})
     lines = out.splitlines()
     assert lines[:2] == ["700 5", "2048"] and "noexec" not in lines[2]
+    out = engine.output("grep ' /t ' /proc/self/mountinfo", host={"Tmpfs": {"/t": "noatime,nodiratime,sync,dirsync,rprivate"}})
+    assert "noatime" in out and "nodiratime" in out and "sync" in out.split(" - ")[1] and "dirsync" in out
+    for options in ("bogus", "huge=always", "size=none"):
+        assert engine.create(host={"Tmpfs": {"/t": options}}).start(expect=None).status in (400, 500)
 
 
 class TestImages:

@@ -69,6 +69,10 @@ def test_read_only_and_flags(engine):
     container.wait()
     out = container.logs()[0]
     assert out.startswith("refused\n") and "noexec" in out
+    # The file system itself does not write either.
+    assert "ro" in out.split(" - ")[1].split()[2].split(",")
+    tmpfs(engine, "words", "shared,size=1m,noatime")
+    assert "noatime" in engine.output("grep ' /r ' /proc/self/mountinfo", host={"Binds": ["words:/r"]})
 
 
 def test_a_bind(engine):
@@ -123,6 +127,10 @@ def test_nfs_syntax(engine):
     create(engine, "nfs-ip", type="nfs", o="addr=127.0.0.1,vers=3,nolock,soft,timeo=1,retrans=1", device=":/export")
     message = engine.create(host={"Binds": ["nfs-ip:/b"]}).start(expect=500, timeout=60).json["message"]
     assert "failed to mount local volume: mount :/export:" in message and "data: addr=127.0.0.1,vers=3" in message
+    create(engine, "nfs-name", type="nfs", o="addr=localhost,nfsvers=4,ro,noatime,soft", device=":/export")
+    message = engine.create(host={"Binds": ["nfs-name:/b"]}).start(expect=500, timeout=60).json["message"]
+    place = engine.data_root / "volumes/nfs-name/_data"
+    assert f"mount :/export:{place}, flags: 0x401, data: addr=127.0.0.1,nfsvers=4,soft: " in message
 
 
 def test_a_password_is_not_told(engine):

@@ -19,6 +19,8 @@ pub mod attr {
     pub const NOATIME: u64 = 0x10;
     /// Always update access times.
     pub const STRICTATIME: u64 = 0x20;
+    /// The access times of directories are not kept.
+    pub const NODIRATIME: u64 = 0x80;
 }
 
 /// A change of a mount's attributes: bits to set, bits to clear, `MS_*` propagation or 0.

@@ -325,6 +325,9 @@ pub struct MountFlags {
     pub noatime: bool,
     /// `MS_STRICTATIME`.
     pub strictatime: bool,
+    /// `MS_NODIRATIME`.
+    #[serde(default)]
+    pub nodiratime: bool,
 }
 
 /// Mount propagation.

@@ -32,6 +32,9 @@ pub(super) fn parse(text: &str) -> Result<Bind> {
         }
         _ => return Err(invalid()),
     };
+    if bind.target.is_empty() {
+        return Err(invalid());
+    }
     if !bind.mode.is_empty() && !is_mode(&bind.mode) {
         return Err(Error::invalid(format!("invalid mode: {}", bind.mode)));
     }
@@ -84,6 +87,7 @@ mod tests {
         assert_eq!(message("/x:/y:ro,rw"), "invalid mode: ro,rw");
         assert_eq!(message("a:b:c:d"), "invalid volume specification: 'a:b:c:d'");
         assert_eq!(message(""), "invalid volume specification: ''");
+        assert_eq!(message("vol:"), "invalid volume specification: 'vol:'");
         assert_eq!(message("/foo:rw"), "invalid volume specification: '/foo:rw'");
     }
 }

@@ -117,6 +117,7 @@ fn flags(flags: MountFlags) -> Vec<String> {
         (flags.noexec, "noexec"),
         (flags.noatime, "noatime"),
         (flags.strictatime, "strictatime"),
+        (flags.nodiratime, "nodiratime"),
     ];
     words.iter().filter(|(set, _)| *set).map(|(_, word)| (*word).to_owned()).collect()
 }

@@ -58,8 +58,15 @@ fn numbered(sources: &Sources, mut number: impl FnMut(&OwnedFd) -> i32) -> Volum
 }
 
 /// `nosuid`, `nodev`, `noexec`.
-const HARMLESS: MountFlags =
-    MountFlags { readonly: false, nosuid: true, nodev: true, noexec: true, noatime: false, strictatime: false };
+const HARMLESS: MountFlags = MountFlags {
+    readonly: false,
+    nosuid: true,
+    nodev: true,
+    noexec: true,
+    noatime: false,
+    strictatime: false,
+    nodiratime: false,
+};
 
 /// The mounts in the order in which they are made: a parent before what lies below it.
 pub(crate) fn of_container(
@@ -230,6 +237,12 @@ fn safe_path(base: &Path, subpath: &str) -> Result<()> {
     }
 }
 
+/// Whether it is a word of `mount -o` that says how mounts below are shared.
+pub(crate) fn is_propagation(word: &str) -> bool {
+    let word = word.strip_prefix('r').unwrap_or(word);
+    matches!(word, "private" | "shared" | "slave" | "unbindable")
+}
+
 /// The words of `mount -o` that are flags of the mount, and those that the file system reads.
 pub(crate) fn split_flags(mut flags: MountFlags, words: &[String]) -> (MountFlags, Vec<String>) {
     let mut rest = Vec::new();
@@ -244,8 +257,13 @@ pub(crate) fn split_flags(mut flags: MountFlags, words: &[String]) -> (MountFlag
             "exec" => flags.noexec = false,
             "noatime" => flags.noatime = true,
             "strictatime" => flags.strictatime = true,
+            "nodiratime" => flags.nodiratime = true,
+            "diratime" => flags.nodiratime = false,
             // A read-only mount stays so; the others are defaults.
-            "rw" | "defaults" | "relatime" | "nofail" | "auto" | "noauto" | "_netdev" => {}
+            "rw" | "defaults" | "relatime" | "nofail" | "auto" | "noauto" | "_netdev" | "atime" | "norelatime"
+            | "nostrictatime" | "async" => {}
+            // A new file system has it only towards its own mounts.
+            word if is_propagation(word) => {}
             _ => rest.push(word.clone()),
         }
     }

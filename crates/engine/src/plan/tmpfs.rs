@@ -1,6 +1,6 @@
 //! tmpfs mounts: `HostConfig.Tmpfs` and mounts of type `tmpfs`.
 
-use super::mounts::{mount, split_flags};
+use super::mounts::{is_propagation, mount, split_flags};
 use gantry_api_types::Mount as Asked;
 use gantry_model::{Error, Result};
 use gantry_runtime::spec::{Mount, MountFlags, MountSource};
@@ -9,7 +9,7 @@ use std::path::Path;
 /// Options that tmpfs(5) has and Docker allows.
 const KEYS: [&str; 7] = ["mode", "uid", "gid", "size", "nr_inodes", "nr_blocks", "mpol"];
 /// Words that are flags of the mount or say nothing new.
-const FLAGS: [&str; 14] = [
+const FLAGS: [&str; 20] = [
     "ro",
     "rw",
     "suid",
@@ -23,15 +23,24 @@ const FLAGS: [&str; 14] = [
     "relatime",
     "norelatime",
     "strictatime",
+    "nostrictatime",
+    "diratime",
+    "nodiratime",
+    "sync",
+    "async",
+    "dirsync",
     "defaults",
 ];
-/// Propagation, which a new tmpfs has only towards its own mounts.
-const PROPAGATION: [&str; 8] =
-    ["private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"];
-
 /// Docker's flags unless the options say otherwise.
-const DEFAULTS: MountFlags =
-    MountFlags { readonly: false, nosuid: true, nodev: true, noexec: true, noatime: false, strictatime: false };
+const DEFAULTS: MountFlags = MountFlags {
+    readonly: false,
+    nosuid: true,
+    nodev: true,
+    noexec: true,
+    noatime: false,
+    strictatime: false,
+    nodiratime: false,
+};
 
 /// `--tmpfs target:options`.
 pub(super) fn mount_text(options: &str) -> Result<(MountFlags, Vec<String>)> {
@@ -39,14 +48,13 @@ pub(super) fn mount_text(options: &str) -> Result<(MountFlags, Vec<String>)> {
     for word in &words {
         let known = match word.split_once('=') {
             Some((key, _)) => KEYS.contains(&key),
-            None => FLAGS.contains(&word.as_str()) || PROPAGATION.contains(&word.as_str()),
+            None => FLAGS.contains(&word.as_str()) || is_propagation(word),
         };
         if !known {
             return Err(Error::invalid(format!("Invalid tmpfs option [{word:?}]")));
         }
     }
-    let (flags, rest) = split_flags(DEFAULTS, &words);
-    Ok((flags, rest.into_iter().filter(|w| w.contains('=')).collect()))
+    Ok(split_flags(DEFAULTS, &words))
 }
 
 /// The mount of `--tmpfs`.
@@ -65,6 +73,9 @@ pub(crate) fn of_mount(target: &Path, asked: Option<&Asked>) -> Result<Mount> {
                 [word] | [word, _] => return Err(Error::invalid(format!("invalid option: {word}"))),
                 _ => return Err(Error::invalid("invalid option array length")),
             }
+        }
+        if options.size_bytes < 0 {
+            return Err(Error::invalid(format!("invalid size of a tmpfs: {}", options.size_bytes)));
         }
         if options.size_bytes > 0 {
             words.push(format!("size={}", options.size_bytes));
@@ -91,6 +102,9 @@ mod tests {
         assert_eq!(options, ["size=1m", "mode=1770"]);
         assert_eq!(mount_text("foo=bar").unwrap_err().to_string(), "Invalid tmpfs option [\"foo=bar\"]");
         assert_eq!(mount_text("").unwrap(), (DEFAULTS, Vec::new()));
+        let (flags, options) = mount_text("noatime,nodiratime,sync,dirsync,rshared").unwrap();
+        assert!(flags.noatime && flags.nodiratime);
+        assert_eq!(options, ["sync", "dirsync"]);
     }
 
     #[test]

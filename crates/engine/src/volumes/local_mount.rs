@@ -54,12 +54,32 @@ pub(super) fn file_system(mount: &DriverMount, mountpoint: &Path, place: &Path) 
     };
     let (flags, rest) = split_flags(MountFlags::default(), &options);
     // The new mount API takes mount(2)'s first argument as the key `source`.
-    let all: Vec<String> = std::iter::once(format!("source={device}")).chain(rest.iter().cloned()).collect();
+    let mut all: Vec<String> = std::iter::once(format!("source={device}")).chain(rest.iter().cloned()).collect();
+    if flags.readonly {
+        // Not only the mount: the file system itself is not to write, as to the journal of a device.
+        all.push("ro".to_owned());
+    }
     held_mount::mount(kind, &all, flags, place).map_err(|e| {
         let data = if rest.is_empty() { String::new() } else { format!(", data: {}", masked(&rest)) };
-        let mountpoint = mountpoint.display();
-        Error::internal(format!("failed to mount local volume: mount {device}:{mountpoint}{data}: {}", errno_text(&e)))
+        let (mountpoint, why) = (mountpoint.display(), errno_text(&e));
+        let shown = shown_flags(flags);
+        Error::internal(format!("failed to mount local volume: mount {device}:{mountpoint}{shown}{data}: {why}"))
     })
+}
+
+/// The flags as Docker's errors show them, by their numbers in mount(2).
+fn shown_flags(flags: MountFlags) -> String {
+    let bits = [
+        (flags.readonly, 0x1),
+        (flags.nosuid, 0x2),
+        (flags.nodev, 0x4),
+        (flags.noexec, 0x8),
+        (flags.noatime, 0x400),
+        (flags.nodiratime, 0x800),
+        (flags.strictatime, 0x100_0000),
+    ];
+    let all = bits.iter().filter(|(set, _)| *set).fold(0, |all, (_, bit)| all | bit);
+    if all == 0 { String::new() } else { format!(", flags: {all:#x}") }
 }
 
 /// The kernel knows no names: `addr=` and the host of a `cifs` device become addresses.

@@ -67,6 +67,7 @@ pub(crate) fn set_flags(mount: BorrowedFd<'_>, flags: MountFlags, recursive: boo
         (flags.noexec, attr::NOEXEC),
         (flags.noatime, attr::NOATIME),
         (flags.strictatime, attr::STRICTATIME),
+        (flags.nodiratime, attr::NODIRATIME),
     ];
     let set = bits.iter().filter(|(wanted, _)| *wanted).fold(0, |set, (_, bit)| set | bit);
     if set == 0 {
@@ -84,6 +85,11 @@ pub(crate) fn set_readonly(mount: BorrowedFd<'_>, recursive: bool) -> io::Result
 
 /// Sets a mount's propagation.
 pub(crate) fn set_propagation(mount: BorrowedFd<'_>, propagation: Propagation) -> io::Result<()> {
+    if matches!(propagation, Propagation::Private | Propagation::Slave) {
+        // These are the mount's own. What is below it is a copy of the host's and must not lead back there; as in
+        // Docker, what the host mounts there is seen.
+        set_attributes(mount, true, &Change::new(0, 0, libc::MS_SLAVE))?;
+    }
     let (kind, recursive) = match propagation {
         Propagation::Private => (libc::MS_PRIVATE, false),
         Propagation::RPrivate => (libc::MS_PRIVATE, true),
