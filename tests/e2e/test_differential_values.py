@@ -9,7 +9,7 @@ import pytest
 from conformance.oracle import specification
 from harness.engine import IMAGE
 from harness.http import encode_query
-from test_differential import BLAME, both, reference  # noqa: F401 (fixtures)
+from test_differential import BLAME, both  # noqa: F401 (a fixture)
 
 VERSION = (1, 41)
 LOOP = "trap 'exit 0' TERM INT; while :; do sleep 0.05; done"
