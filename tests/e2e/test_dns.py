@@ -48,6 +48,15 @@ def networks(engine):
 
 
 @pytest.fixture
+def host_resolv_conf(engine):
+    """Writes the host's /etc/resolv.conf, which is as before for the tests that come after."""
+    file = engine.sandbox.own_etc() / "resolv.conf"
+    before = file.read_text()
+    yield file.write_text
+    file.write_text(before)
+
+
+@pytest.fixture
 def name_server(engine):
     """Makes name servers: `name_server("outside", zone)`, or on the host's 127.0.0.1."""
     made = []
@@ -306,10 +315,10 @@ def test_large_answers_of_others(engine, networks, name_server):
     assert server.asked[-1].tcp
 
 
-def test_the_hosts_servers(engine, networks, name_server):
+def test_the_hosts_servers(engine, networks, name_server, host_resolv_conf):
     """On the host's loopback, where no container could reach it."""
     server = name_server("host", {("known.test", A): [a("192.0.2.8")]})
-    (engine.sandbox.own_etc() / "resolv.conf").write_text("nameserver 127.0.0.1\nsearch host.test\n")
+    host_resolv_conf("nameserver 127.0.0.1\nsearch host.test\n")
     network = networks.create()
     client = networks.start(network)
     assert found(client, "known.test") == found(client, "known.test", "A", "+tcp") == ["192.0.2.8"]
@@ -364,10 +373,10 @@ def test_the_daemons_servers(own_engine):
         server.close()
 
 
-def test_an_internal_network(engine, networks, name_server):
+def test_an_internal_network(engine, networks, name_server, host_resolv_conf):
     """Nothing is forwarded that could not leave by itself: names are a way out, too."""
     server = name_server("host", {("known.test", A): [a("192.0.2.12")]})
-    (engine.sandbox.own_etc() / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    host_resolv_conf("nameserver 127.0.0.1\n")
     network = networks.create(Internal=True)
     web = networks.start(network, aliases=["web"])
     client = networks.start(network)
