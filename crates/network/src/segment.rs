@@ -2,7 +2,7 @@
 //!
 //! What goes from one process of this host to another is never cut into the wire's packets; it goes through the stacks,
 //! the firewall and the bridge in pieces of 64 kB, and what each piece costs on its way is more than its copies. Pieces
-//! of four times that size double the throughput (ARCHITECTURE.md has the measurement).
+//! of four times that size are faster by a third (ARCHITECTURE.md has the measurement).
 //!
 //! A piece is as big as the link allows by which its *sender* sends. Where it comes to a link that takes less, the kernel
 //! cuts it into packets of the wire's size at once, and hardware that could have cut 64 kB does nothing. So links
