@@ -8,7 +8,7 @@ use crate::{
     image::{Layer, chain_ids, check_layer_count},
     layout,
     lease::Lease,
-    pack::{self, Found, PackError},
+    pack::{self, Found, PackError, Packed},
     pipeline::{self, Keep, Plan},
     records::ImageRecord,
 };
@@ -91,14 +91,8 @@ impl ImageStore {
         };
         let top = match &options.top {
             Top::Nothing => None,
-            Top::Upper(upper) => {
-                let latest = options.created.map(Timestamp::unix_seconds);
-                self.pack_layer(upper, options.skip, latest, &layers, &mut lease)?
-            }
-            Top::Given(upper) => {
-                let latest = options.created.map(Timestamp::unix_seconds);
-                self.take_layer(upper, options.skip, latest, &layers, &mut lease)?
-            }
+            Top::Upper(upper) => self.pack_layer(upper, false, &options, &layers, &mut lease)?,
+            Top::Given(upper) => self.pack_layer(upper, true, &options, &layers, &mut lease)?,
             Top::Layer(layer) if lease.use_blob(&layer.blob) && lease.use_layer(&layer.diff_id) => {
                 Some(Layer { chain_id: chain_id(&layers, &layer.diff_id)?, ..layer.clone() })
             }
@@ -136,39 +130,13 @@ impl ImageStore {
         Ok((record.image(id)?.document, record.layers))
     }
 
-    /// Archives the upper directory into a blob and a layer; `None` if there is nothing in it.
+    /// Archives the upper directory into a blob and makes a layer of it, of its own files if they are `given`; `None` if there
+    /// is nothing in it.
     fn pack_layer(
         &self,
         upper: &OwnedFd,
-        skip: &(dyn Fn(&Found, &[u8]) -> bool + Sync),
-        latest: Option<i64>,
-        below: &[Layer],
-        lease: &mut Lease,
-    ) -> Result<Option<Layer>> {
-        let store = &self.inner;
-        let mut blob = store.files.temporary_file()?;
-        let directory = store.files.temporary_layer()?;
-        let plan = Plan {
-            known: None,
-            keep: Keep::Write(&blob.file().try_clone()?),
-            extract: Some(&directory.path().join("diff")),
-            limits: store.limits,
-        };
-        let pack = |end: &mut PipeWriter| pack::pack_layer(upper, &skip, latest, end);
-        let (entries, arrived) = through(&plan, pack)?;
-        if entries == 0 {
-            return Ok(None);
-        }
-        let size = arrived.extracted.map_or(0, |e| e.size);
-        layer(blob, directory, &arrived, size, below, lease).map(Some)
-    }
-
-    /// Archives the upper directory into a blob and makes a layer of its files; `None` if there is nothing in it.
-    fn take_layer(
-        &self,
-        upper: &OwnedFd,
-        skip: &(dyn Fn(&Found, &[u8]) -> bool + Sync),
-        latest: Option<i64>,
+        given: bool,
+        options: &CommitOptions<'_>,
         below: &[Layer],
         lease: &mut Lease,
     ) -> Result<Option<Layer>> {
@@ -176,32 +144,37 @@ impl ImageStore {
         let mut blob = store.files.temporary_file()?;
         let directory = store.files.temporary_layer()?;
         let diff = directory.path().join("diff");
-        if store.files.free()? < store.limits.keep_free {
+        if given && store.files.free()? < store.limits.keep_free {
             return Err(ExtractError::NoSpace.into());
         }
-        let plan =
-            Plan { known: None, keep: Keep::Write(&blob.file().try_clone()?), extract: None, limits: store.limits };
-        let pack = |end: &mut PipeWriter| pack::settle_layer(upper, &skip, latest, end);
+        let plan = Plan {
+            known: None,
+            keep: Keep::Write(&blob.file().try_clone()?),
+            extract: (!given).then_some(&diff),
+            limits: store.limits,
+        };
+        let latest = options.created.map(Timestamp::unix_seconds);
+        let pack = |end: &mut PipeWriter| pack::pack_layer(upper, options.skip, latest, given, end);
         let (packed, arrived) = through(&plan, pack)?;
         if packed.entries == 0 {
             return Ok(None);
         }
-        if !take_files(upper, &diff)? {
+        if given && !take_files(upper, &diff)? {
             // It lies elsewhere.
             let mut archive = File::open(blob.path())?;
             let plan =
                 Plan { known: Some(&arrived.diff_id), keep: Keep::No, extract: Some(&diff), limits: store.limits };
             pipeline::run(&mut archive, &plan, &mut |_| ())?;
         }
-        layer(blob, directory, &arrived, packed.size, below, lease).map(Some)
+        layer(blob, directory, arrived, packed.size, below, lease).map(Some)
     }
 }
 
 /// Runs what `pack` writes through the pipeline.
-fn through<T: Send>(
+fn through(
     plan: &Plan<'_>,
-    pack: impl FnOnce(&mut PipeWriter) -> Result<T, PackError> + Send,
-) -> Result<(T, pipeline::Layer)> {
+    pack: impl FnOnce(&mut PipeWriter) -> Result<Packed, PackError> + Send,
+) -> Result<(Packed, pipeline::Layer)> {
     let (mut archive, mut end) = std::io::pipe()?;
     // A larger pipe is only faster.
     let _ = rustix::pipe::fcntl_setpipe_size(&archive, PIPE);
@@ -250,12 +223,12 @@ fn take_files(from: &OwnedFd, to: &Path) -> Result<bool> {
 fn layer(
     blob: Temporary,
     directory: Temporary,
-    arrived: &pipeline::Layer,
+    arrived: pipeline::Layer,
     size: u64,
     below: &[Layer],
     lease: &mut Lease,
 ) -> Result<Layer> {
-    let digest = arrived.blob.clone().ok_or_else(|| Error::internal("the layer was not kept"))?;
+    let digest = arrived.blob.ok_or_else(|| Error::internal("the layer was not kept"))?;
     let chain_id = chain_id(below, &arrived.diff_id)?;
     lease.add_blob(blob, &digest)?;
     lease.add_layer(directory, &arrived.diff_id)?;
@@ -263,7 +236,7 @@ fn layer(
         blob: digest,
         blob_size: arrived.blob_size,
         compression: arrived.compression,
-        diff_id: arrived.diff_id.clone(),
+        diff_id: arrived.diff_id,
         chain_id,
         size,
     })

@@ -71,19 +71,6 @@ pub fn pack(
     packer.finish()
 }
 
-/// Archives the upper directory of an overlay as a layer in which nothing is newer than `latest`, in seconds.
-pub fn pack_layer(
-    dir: &OwnedFd,
-    skip: &dyn Fn(&Found, &[u8]) -> bool,
-    latest: Option<i64>,
-    out: &mut dyn Write,
-) -> Result<u64, PackError> {
-    let mut packer = Packer::new(Form::Layer, None, skip, out);
-    packer.latest = latest;
-    packer.tree(dir, b"")?;
-    packer.finish()
-}
-
 /// What went into an archive.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Packed {
@@ -92,16 +79,18 @@ pub(crate) struct Packed {
     pub(crate) size: u64,
 }
 
-/// The same, and makes of the directory what the archive would be extracted to. Nobody else may use it any more.
-pub(crate) fn settle_layer(
+/// Archives the upper directory of an overlay as a layer in which nothing is newer than `latest`, in seconds. With `settle`
+/// the directory becomes what the archive would be extracted to; nobody else may use it any more.
+pub(crate) fn pack_layer(
     dir: &OwnedFd,
     skip: &dyn Fn(&Found, &[u8]) -> bool,
     latest: Option<i64>,
+    settle: bool,
     out: &mut dyn Write,
 ) -> Result<Packed, PackError> {
     let mut packer = Packer::new(Form::Layer, None, skip, out);
     packer.latest = latest;
-    packer.settler = Some(Settler::new());
+    packer.settler = settle.then(Settler::new);
     packer.tree(dir, b"")?;
     let packed = Packed { entries: packer.entries, size: packer.size };
     packer.finish()?;

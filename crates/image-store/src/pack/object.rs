@@ -44,7 +44,7 @@ impl Reader {
 
     /// The attributes that belong to a file wherever it is.
     pub(super) fn xattrs(&mut self, found: &Found) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let object = magic(found);
+        let object = magic(&found.fd);
         let length = match listxattr(&object, self.names.as_mut_slice()) {
             Ok(length) => length,
             Err(Errno::OPNOTSUPP) => 0,
@@ -106,7 +106,7 @@ impl Reader {
 /// The same for a few objects, of which most have none.
 pub(super) fn attributes(found: &Found) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut none: [u8; 0] = [];
-    match listxattr(magic(found), &mut none[..]) {
+    match listxattr(magic(&found.fd), &mut none[..]) {
         Ok(0) | Err(Errno::OPNOTSUPP) => Ok(Vec::new()),
         Ok(_) => Reader::new().xattrs(found),
         Err(e) => Err(e.into()),
@@ -134,7 +134,7 @@ fn next_data(file: &OwnedFd, at: u64, size: u64) -> io::Result<(u64, u64)> {
 pub(super) fn open(found: &Found) -> io::Result<OwnedFd> {
     // NONBLOCK: the type is known, but an open must not wait for a lease either.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    Ok(openat(CWD, magic(found), flags, Mode::empty())?)
+    Ok(openat(CWD, magic(&found.fd), flags, Mode::empty())?)
 }
 
 /// Where a symbolic link leads.
@@ -145,7 +145,7 @@ pub(super) fn target(found: &Found) -> io::Result<Vec<u8>> {
 /// Whether the directory hides those of the layers below.
 pub(super) fn is_opaque(found: &Found) -> io::Result<bool> {
     let mut value = [0; 2];
-    match getxattr(magic(found), OPAQUE, &mut value) {
+    match getxattr(magic(&found.fd), OPAQUE, &mut value) {
         Ok(length) => Ok(value[..length] == *b"y"),
         Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
         Err(e) => Err(e.into()),
@@ -155,7 +155,7 @@ pub(super) fn is_opaque(found: &Found) -> io::Result<bool> {
 /// The value of the attribute with the file's capabilities.
 pub(super) fn capabilities(found: &Found) -> io::Result<Option<Vec<u8>>> {
     let mut value = [0; 64];
-    match getxattr(magic(found), "security.capability", &mut value) {
+    match getxattr(magic(&found.fd), "security.capability", &mut value) {
         Ok(length) => Ok(Some(value[..length].to_vec())),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
         Err(e) => Err(e.into()),
@@ -163,8 +163,8 @@ pub(super) fn capabilities(found: &Found) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The object by its descriptor: a name of our own that leads to exactly this object, even to a link.
-pub(super) fn magic(found: &Found) -> String {
-    format!("/proc/self/fd/{}", found.fd.as_raw_fd())
+pub(super) fn magic(object: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", object.as_raw_fd())
 }
 
 fn is_portable(name: &[u8]) -> bool {

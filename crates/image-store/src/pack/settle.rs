@@ -1,7 +1,7 @@
 //! The upper directory of an overlay becomes a layer where it lies: what the archive does not tell is taken away, so that
 //! the tree is the one that the archive would be extracted to.
 
-use super::Found;
+use super::{Found, object::magic};
 use crate::tar::Time;
 use rustix::{
     fd::{AsFd, AsRawFd, OwnedFd},
@@ -51,7 +51,7 @@ impl Settler {
 /// be believed anywhere else. What the kernel's security modules keep there is theirs.
 pub(super) fn strip<'n>(found: &Found, foreign: impl Iterator<Item = &'n [u8]>) -> io::Result<()> {
     for name in foreign.filter(|name| !name.starts_with(b"security.")) {
-        match removexattr(super::object::magic(found), name) {
+        match removexattr(magic(&found.fd), name) {
             Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
             Err(e) => return Err(e.into()),
         }
@@ -70,8 +70,6 @@ fn times(mtime: Time) -> Timestamps {
     }
 }
 
-/// By a name of our own that leads to exactly this object, even to a link.
 fn set(object: &OwnedFd, times: &Timestamps) -> io::Result<()> {
-    let magic = format!("/proc/self/fd/{}", object.as_raw_fd());
-    Ok(utimensat(CWD, magic, times, AtFlags::empty())?)
+    Ok(utimensat(CWD, magic(object), times, AtFlags::empty())?)
 }
