@@ -10,7 +10,7 @@ use crate::Engine;
 use crate::container::Container;
 use crate::links;
 use crate::modules;
-use crate::networks::join::Holders;
+use crate::networks::join::{Holders, carrier_filter};
 use crate::networks::members::Attached;
 use crate::oci;
 use crate::plan;
@@ -20,7 +20,7 @@ use crate::shim::{Launch, ShimLink, ShimReader, supervise};
 use crate::volumes::{Source, Sources};
 use gantry_model::error::Context;
 use gantry_model::{ContainerStatus, Error, Result};
-use gantry_runtime::{seccomp, spawn};
+use gantry_runtime::spawn;
 use gantry_shim_protocol::transport;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -168,9 +168,7 @@ impl Engine {
         for warning in &prepared.warnings {
             tracing::warn!("container {}: {warning}", container.id);
         }
-        if !holders.forwards.is_empty() {
-            prepared.plan.carrier_filter = seccomp::carrier().map_err(|e| Error::internal(e.to_string()))?.to_vec();
-        }
+        prepared.plan.carrier_filter = carrier_filter(&holders.forwards)?;
         prepared.plan.forwards = holders.forwards;
         oci::write_bundle(self, container, &prepared.plan)?;
         let log = self.start_log_driver(record)?.into_iter().flatten();

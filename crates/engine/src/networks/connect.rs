@@ -109,7 +109,7 @@ impl Engine {
         driver::attach(self, member, netns.as_fd(), oci::stack(&container.read()))?;
         self.network.configure(netns.as_fd(), &attached.layout())?;
         self.move_ports(container.id, attached)?;
-        if attached.published.is_none() && !way_out::follow(self, &container.read().clone(), attached)? {
+        if attached.published.is_none() {
             self.publish_running(container, attached)?;
         }
         self.write_run_file(container, attached)

@@ -91,12 +91,7 @@ impl Engine {
         let mut moved = self.move_ports(container.id, &mut attached);
         if attached.published.is_none() {
             let revoked = way_out::revoke(self, &mut member);
-            let followed = way_out::follow(self, &record, &mut attached);
-            let published = match followed {
-                Ok(false) => self.publish_running(container, &mut attached),
-                other => other.map(drop),
-            };
-            moved = moved.and(revoked).and(published);
+            moved = moved.and(revoked).and(self.publish_running(container, &mut attached));
         }
         {
             // Not as a whole: the run may have ended meanwhile.

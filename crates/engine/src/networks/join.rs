@@ -26,18 +26,22 @@ pub(crate) struct Holders {
     pub(crate) forwards: Vec<Forward>,
 }
 
+/// The seccomp filter of who carries; empty where nobody will.
+pub(crate) fn carrier_filter(forwards: &[Forward]) -> Result<Vec<u8>> {
+    if forwards.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(seccomp::carrier().map_err(|e| Error::internal(e.to_string()))?.to_vec())
+}
+
 /// Gives sockets that hold ports to a shim that runs, as many at a time as a message takes.
 async fn hand_over(container: &Container, sockets: &[OwnedFd], forwards: &[Forward]) -> Result<()> {
     let link = container.shim().ok_or_else(|| Error::conflict("the container is not running"))?;
     for (number, some) in sockets.chunks(transport::MAX_FDS).enumerate() {
         let first = number * transport::MAX_FDS;
-        let mut holding = Holding { forwards: Vec::new(), carrier_filter: Vec::new() };
-        for forward in forwards.iter().filter(|f| (first..first + some.len()).contains(&(f.holder as usize))) {
-            holding.forwards.push(Forward { holder: forward.holder - first as u32, ..*forward });
-        }
-        if !holding.forwards.is_empty() {
-            holding.carrier_filter = seccomp::carrier().map_err(|e| Error::internal(e.to_string()))?.to_vec();
-        }
+        let theirs = forwards.iter().filter(|f| (first..first + some.len()).contains(&(f.holder as usize)));
+        let forwards: Vec<_> = theirs.map(|f| Forward { holder: f.holder - first as u32, ..*f }).collect();
+        let holding = Holding { carrier_filter: carrier_filter(&forwards)?, forwards };
         let fds: Vec<_> = some.iter().map(AsFd::as_fd).collect();
         link.perform(RequestBody::Hold { holding: spec::encode(&holding)? }, &fds).await?;
     }
@@ -65,6 +69,11 @@ impl Engine {
             let member = self.allocate(record, &network, &settings, attached)?;
             attached.members.push(member);
         }
+        self.find_publisher(record, attached)
+    }
+
+    /// Has a plugin publish the ports if the way out is by its network, and reserves them otherwise.
+    fn find_publisher(&self, record: &Record, attached: &mut Attached) -> Result<Holders> {
         if way_out::follow(self, record, attached)? {
             return Ok(Holders::default());
         }
@@ -171,11 +180,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Publishes the ports of a container that runs, whose way out was a plugin's network until now. Blocks; after an
-    /// error nothing is published.
+    /// Has the ports of a container that runs published by whoever has its way out now; until now the network room did not.
+    /// Blocks; after an error nothing is published here.
     pub(super) fn publish_running(&self, container: &Container, attached: &mut Attached) -> Result<()> {
         let record = container.read().clone();
-        let Holders { sockets, forwards } = self.reserve_ports(&record, attached)?;
+        let Holders { sockets, forwards } = self.find_publisher(&record, attached)?;
         let Some(published) = attached.published.clone() else { return Ok(()) };
         let held = self.handle.block_on(hand_over(container, &sockets, &forwards));
         let open = held.and_then(|()| self.network.open_ports(&published).map_err(Into::into));
