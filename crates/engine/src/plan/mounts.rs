@@ -58,7 +58,7 @@ fn numbered(sources: &Sources, mut number: impl FnMut(&OwnedFd) -> i32) -> Volum
 }
 
 /// `nosuid`, `nodev`, `noexec`.
-const HARMLESS: MountFlags = MountFlags {
+pub(super) const HARMLESS: MountFlags = MountFlags {
     readonly: false,
     nosuid: true,
     nodev: true,

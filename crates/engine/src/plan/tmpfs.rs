@@ -1,6 +1,6 @@
 //! tmpfs mounts: `HostConfig.Tmpfs` and mounts of type `tmpfs`.
 
-use super::mounts::{is_propagation, mount, split_flags};
+use super::mounts::{HARMLESS, is_propagation, mount, split_flags};
 use gantry_api_types::Mount as Asked;
 use gantry_model::{Error, Result};
 use gantry_runtime::spec::{Mount, MountFlags, MountSource};
@@ -31,16 +31,6 @@ const FLAGS: [&str; 20] = [
     "dirsync",
     "defaults",
 ];
-/// Docker's flags unless the options say otherwise.
-const DEFAULTS: MountFlags = MountFlags {
-    readonly: false,
-    nosuid: true,
-    nodev: true,
-    noexec: true,
-    noatime: false,
-    strictatime: false,
-    nodiratime: false,
-};
 
 /// `--tmpfs target:options`.
 pub(super) fn mount_text(options: &str) -> Result<(MountFlags, Vec<String>)> {
@@ -54,7 +44,7 @@ pub(super) fn mount_text(options: &str) -> Result<(MountFlags, Vec<String>)> {
             return Err(Error::invalid(format!("Invalid tmpfs option [{word:?}]")));
         }
     }
-    Ok(split_flags(DEFAULTS, &words))
+    Ok(split_flags(HARMLESS, &words))
 }
 
 /// The mount of `--tmpfs`.
@@ -101,7 +91,7 @@ mod tests {
         assert!(!flags.noexec && flags.nosuid && flags.nodev);
         assert_eq!(options, ["size=1m", "mode=1770"]);
         assert_eq!(mount_text("foo=bar").unwrap_err().to_string(), "Invalid tmpfs option [\"foo=bar\"]");
-        assert_eq!(mount_text("").unwrap(), (DEFAULTS, Vec::new()));
+        assert_eq!(mount_text("").unwrap(), (HARMLESS, Vec::new()));
         let (flags, options) = mount_text("noatime,nodiratime,sync,dirsync,rshared").unwrap();
         assert!(flags.noatime && flags.nodiratime);
         assert_eq!(options, ["sync", "dirsync"]);
