@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
 use gantry_engine::Runtime;
@@ -201,8 +202,8 @@ fn network(settings: &Settings, instance: &str) -> Result<gantry_network::Config
             Some("none") => BridgeChoice::Disabled,
             Some(name) => BridgeChoice::Existing(name.to_owned()),
         },
-        bip: present(&settings.bip).map(|text| cidr("bip", &text)).transpose()?,
-        fixed_cidr: present(&settings.fixed_cidr).map(|text| cidr("fixed-cidr", &text)).transpose()?,
+        bip: present(&settings.bip).map(|text| cidr_v4("bip", &text)).transpose()?,
+        fixed_cidr: present(&settings.fixed_cidr).map(|text| cidr_v4("fixed-cidr", &text)).transpose()?,
         default_gateway: present(&settings.default_gateway)
             .map(|text| text.parse().with_context(|| format!("default-gateway: {text:?} is not an IPv4 address")))
             .transpose()?,
@@ -211,7 +212,7 @@ fn network(settings: &Settings, instance: &str) -> Result<gantry_network::Config
         default_gateway_v6: present(&settings.default_gateway_v6)
             .map(|text| text.parse().with_context(|| format!("default-gateway-v6: {text:?} is not an IPv6 address")))
             .transpose()?,
-        bip6: present(&settings.bip6).map(|text| cidr_of_host_v6(&text)).transpose()?,
+        bip6: present(&settings.bip6).map(|text| bip6(&text)).transpose()?,
         direct_routing: settings.allow_direct_routing,
         mtu: settings.mtu.filter(|&mtu| mtu > 0).unwrap_or(defaults.mtu),
         firewall: settings.iptables.unwrap_or(true),
@@ -240,14 +241,6 @@ fn host_gateways(settings: &Settings) -> Result<Vec<IpAddr>> {
     Ok(all)
 }
 
-fn cidr_of_host_v6(text: &str) -> Result<(Ipv6Addr, u8)> {
-    let parsed = text.split_once('/').and_then(|(address, bits)| {
-        let bits: u8 = bits.parse().ok().filter(|&bits| bits <= 128)?;
-        Some((address.parse().ok()?, bits))
-    });
-    parsed.with_context(|| format!("bip6: {text:?} is not an IPv6 network like fd00:1::1/64"))
-}
-
 fn cidr_v6(text: &str) -> Result<Net> {
     let net = text.parse().ok().filter(|net: &Net| !net.is_ipv4());
     net.with_context(|| format!("fixed-cidr-v6: {text:?} is not an IPv6 network like fd00:1::/64"))
@@ -263,12 +256,21 @@ fn pool(pool: &crate::settings::Pool) -> Result<AddressPool> {
     Ok(AddressPool { base, size: pool.size })
 }
 
-fn cidr(key: &str, text: &str) -> Result<(Ipv4Addr, u8)> {
+/// The address of a host with the length of its network's prefix, at most `longest`.
+fn cidr<A: FromStr>(key: &str, text: &str, longest: u8, like: &str) -> Result<(A, u8)> {
     let parsed = text.split_once('/').and_then(|(address, bits)| {
-        let bits: u8 = bits.parse().ok().filter(|&bits| bits <= 32)?;
+        let bits: u8 = bits.parse().ok().filter(|&bits| bits <= longest)?;
         Some((address.parse().ok()?, bits))
     });
-    parsed.with_context(|| format!("{key}: {text:?} is not an IPv4 network like 10.0.0.1/24"))
+    parsed.with_context(|| format!("{key}: {text:?} is not an {like}"))
+}
+
+fn cidr_v4(key: &str, text: &str) -> Result<(Ipv4Addr, u8)> {
+    cidr(key, text, 32, "IPv4 network like 10.0.0.1/24")
+}
+
+fn bip6(text: &str) -> Result<(Ipv6Addr, u8)> {
+    cidr("bip6", text, 128, "IPv6 network like fd00:1::1/64")
 }
 
 #[cfg(test)]
@@ -287,13 +289,13 @@ mod tests {
 
     #[test]
     fn reads_networks() {
-        assert_eq!(cidr("bip", "10.1.2.3/24").unwrap(), (Ipv4Addr::new(10, 1, 2, 3), 24));
+        assert_eq!(cidr_v4("bip", "10.1.2.3/24").unwrap(), (Ipv4Addr::new(10, 1, 2, 3), 24));
         for bad in ["10.1.2.3", "10.1.2.3/33", "x/8", "::1/64"] {
-            assert!(cidr("bip", bad).unwrap_err().to_string().starts_with("bip: "), "{bad}");
+            assert!(cidr_v4("bip", bad).unwrap_err().to_string().starts_with("bip: "), "{bad}");
         }
-        assert_eq!(cidr_of_host_v6("fd00::1/64").unwrap(), ("fd00::1".parse().unwrap(), 64));
+        assert_eq!(bip6("fd00::1/64").unwrap(), ("fd00::1".parse().unwrap(), 64));
         for bad in ["fd00::1", "fd00::1/129", "x/64", "10.0.0.1/24"] {
-            assert!(cidr_of_host_v6(bad).unwrap_err().to_string().starts_with("bip6: "), "{bad}");
+            assert!(bip6(bad).unwrap_err().to_string().starts_with("bip6: "), "{bad}");
         }
     }
 

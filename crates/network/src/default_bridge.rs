@@ -60,21 +60,18 @@ pub(crate) fn open(socket: &mut Socket, config: &Config, id: Id, known: &[Networ
 /// Refuses settings that contradict each other.
 fn check(config: &Config) -> Result<()> {
     let refuse = |text: String| Err(Error::Config(text));
-    if let Some((address, len)) = config.bip {
-        if !(8..=30).contains(&len) || !Net::of(address, len).is_host(address.into()) {
-            return refuse(format!("invalid bip {address}/{len}: not the address of a host in a subnet"));
+    let wanted = [
+        ("bip", config.bip.map(|(ip, len)| (IpAddr::V4(ip), len)), 30),
+        ("bip6", config.bip6.map(|(ip, len)| (IpAddr::V6(ip), len)), 126),
+    ];
+    for (option, wanted, longest) in wanted {
+        let Some((address, len)) = wanted else { continue };
+        let link_local = matches!(address, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        if !(8..=longest).contains(&len) || !Net::of(address, len).is_host(address) || link_local {
+            return refuse(format!("invalid {option} {address}/{len}: not the address of a host in a subnet"));
         }
         if config.bridge != BridgeChoice::Own {
-            return refuse("--bip and --bridge exclude each other: the bridge has its address already".to_owned());
-        }
-    }
-    if let Some((address, len)) = config.bip6 {
-        let host = Net::of(address, len).is_host(address.into()) && !address.is_unicast_link_local();
-        if !(8..=126).contains(&len) || !host {
-            return refuse(format!("invalid bip6 {address}/{len}: not the address of a host in a subnet"));
-        }
-        if config.bridge != BridgeChoice::Own {
-            return refuse("--bip6 and --bridge exclude each other: the bridge has its address already".to_owned());
+            return refuse(format!("--{option} and --bridge exclude each other: the bridge has its address already"));
         }
     }
     Ok(())
