@@ -7,6 +7,7 @@ use crate::volumes::Volumes;
 use gantry_model::Id;
 use gantry_state_db::{Batch, Table};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::PoisonError;
@@ -59,10 +60,8 @@ impl Volumes {
     }
 
     /// Volumes that have such.
-    pub fn volumes_with_unfinished_fills(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.lock().unfinished.iter().map(|fill| fill.volume.clone()).collect();
-        names.dedup();
-        names
+    pub fn volumes_with_unfinished_fills(&self) -> BTreeSet<String> {
+        self.lock().unfinished.iter().map(|fill| fill.volume.clone()).collect()
     }
 
     /// It is finished or undone, or its volume is no more.
