@@ -111,15 +111,22 @@ def engine(request, shared_engine):
         raise
 
 
-@pytest.fixture(scope="module")
-def module_engine(request, engine_kind):
-    """One engine for a file's tests, started as its `ENGINE` says: arguments of `Engine`."""
-    made = Engine(engine_kind, **request.module.ENGINE)
+@contextlib.contextmanager
+def loaded(*arguments, **options):
+    """An engine that has the tests' images, until it is left."""
+    made = Engine(*arguments, **options)
     try:
         made.load_images()
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="module")
+def module_engine(request, engine_kind):
+    """One engine for a file's tests, started as its `ENGINE` says: arguments of `Engine`."""
+    with loaded(engine_kind, **request.module.ENGINE) as made:
+        yield made
 
 
 @pytest.fixture
@@ -134,12 +141,8 @@ def engine_of_module(request, module_engine):
 @pytest.fixture(scope="module")
 def reference():
     """dockerd, beside the engine that is tested."""
-    engine = Engine("reference")
-    try:
-        engine.load_images()
+    with loaded("reference") as engine:
         yield engine
-    finally:
-        engine.close()
 
 
 @pytest.fixture

@@ -1,21 +1,22 @@
 """kill -9 of whoever carries what comes to published ports, of the container's parent and of the daemon, under connections."""
 
+import functools
 import os
 import random
 import socket
-import subprocess
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
+from harness import published
 from harness.engine import wait_until
+from harness.published import HOST, carriers, give_addresses
 
-HOST, OUTSIDE = "fd00:99::2", "fd00:99::1"
 WORKERS = 4
 # Of a container without IPv6: nothing of this is the kernel's work.
 PLACES = (("host", "::1"), ("outside", HOST))
+answers = functools.partial(published.answers, port=8080, patience=5)
 VICTIMS = ("carrier", "parent", "daemon", "daemon and carrier", "daemon and parent")
 
 
@@ -64,34 +65,6 @@ def send(sock, data):
         pass
 
 
-def ask(engine, where, address, port, kind=socket.SOCK_STREAM):
-    with engine.sandbox.socket(where, kind, socket.AF_INET6) as sock:
-        sock.settimeout(5)
-        sock.connect((address, port))
-        sock.sendall(b"hello")
-        return sock.recv(100)
-
-
-def answers(engine, where, address, port=8080, kind=socket.SOCK_STREAM):
-    try:
-        return ask(engine, where, address, port, kind) != b""
-    except OSError:
-        return False
-
-
-def carriers(engine):
-    """Pids (of the machine) of those who carry."""
-    own = os.stat(f"/proc/{engine.sandbox.pid}/ns/pid").st_ino
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "comm").read_text() == "gantry-port\n" and (entry / "ns/pid").stat().st_ino == own:
-                found.append(int(entry.name))
-        except OSError:
-            pass
-    return found
-
-
 def parent_of(engine, container):
     return int((engine.sandbox.proc(container.pid) / "stat").read_text().rsplit(")", 1)[1].split()[1])
 
@@ -121,8 +94,7 @@ def kill(engine, container, victim):
 @pytest.mark.differs(reference="its proxies are the daemon's children: they end with it, and nobody starts them again")
 def test_kill_under_connections(own_engine, request):
     engine = own_engine("--live-restore")
-    for pid, address in ((engine.sandbox.pid, HOST), (engine.sandbox.outside_pid, OUTSIDE)):
-        subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "addr", "replace", f"{address}/64", "dev", "eth0", "nodad"], check=True)
+    give_addresses(engine.sandbox)
     processes, rules, links = engine.sandbox.processes(), engine.sandbox.ruleset(), engine.sandbox.links()
     container = engine.create("nc -lul -p 81 -e cat & exec probe cat 80", network="bridge", ExposedPorts={"80/tcp": {}, "81/udp": {}},
                               host={"PortBindings": {"80/tcp": [{"HostPort": "8080"}], "81/udp": [{"HostPort": "8081"}]}})

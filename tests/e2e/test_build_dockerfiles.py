@@ -6,7 +6,6 @@ import pytest
 
 from harness.build import build, described
 from harness.dockerfiles import BAD, BASE, BROKEN, GOOD, TREE
-from harness.engine import Engine
 
 # Files that differ, and why: these and no others.
 EXPLAINED = {"go": {"etc": "dockerd makes the directory in a container that never ran"}}
@@ -30,16 +29,6 @@ BUILT = {
 OURS_BUILDS = {"too many users"}
 # What is found out before the build begins, and so is the answer's status.
 EARLIER = {"an empty name"}
-
-
-@pytest.fixture(scope="module")
-def reference():
-    engine = Engine("reference")
-    try:
-        engine.load_images()
-        yield engine
-    finally:
-        engine.close()
 
 
 @pytest.mark.parametrize("name", GOOD)

@@ -144,7 +144,7 @@ def test_signals_are_passed_on(docker, engine):
 
 
 def test_run_detached_and_published(docker, engine):
-    from test_network import ask
+    from harness.published import ask
     id = docker.out("run", "-d", "-p", "8080:80", "-p", "127.0.0.1::81/udp", "--name", "pub", IMAGE, "probe", "echo", "tcp", "80")
     assert re.fullmatch("[0-9a-f]{64}", id)
     wait_until(lambda: "listening" in docker.out("logs", "pub"))

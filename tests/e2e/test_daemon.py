@@ -120,7 +120,7 @@ def test_a_terminal_after_a_restart(engine):
 
 
 def test_ports_after_a_restart(engine):
-    from test_network import ask
+    from harness.published import ask
     container = engine.start_container(["probe", "echo", "tcp", "80"], network="bridge", ExposedPorts={"80/tcp": {}}, host={
         "PortBindings": {"80/tcp": [{"HostPort": "8080"}]}})
     container.wait_log("listening")

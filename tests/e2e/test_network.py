@@ -6,15 +6,7 @@ import threading
 import pytest
 
 from harness.engine import wait_until
-
-
-def ask(engine, where, address, port, text="hello", kind=socket.SOCK_STREAM):
-    """Send `text` to an echo server from a place, return its answer."""
-    with engine.sandbox.socket(where, kind) as sock:
-        sock.settimeout(30)
-        sock.connect((address, port))
-        sock.sendall(text.encode())
-        return sock.recv(4096).decode()
+from harness.published import ask
 
 
 def refused(engine, where, address, port):

@@ -3,24 +3,17 @@
 import hashlib
 import os
 import socket
-import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
 from harness.engine import wait_until
-from harness.published import SUBNETS, echo, two_networks
+from harness.published import HOST, OUTSIDE, SUBNETS, answers, ask, carriers, echo, give_addresses, two_networks
 from harness.sandbox import ENGINE_ADDRESS
 
-HOST, OUTSIDE = "fd00:99::2", "fd00:99::1"
 SECOND = "fd00:99::22"
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
-
-
-def give_addresses(sandbox):
-    for pid, address in ((sandbox.pid, HOST), (sandbox.outside_pid, OUTSIDE)):
-        subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "addr", "replace", f"{address}/64", "dev", "eth0", "nodad"], check=True)
 
 
 @pytest.fixture(autouse=True)
@@ -45,20 +38,6 @@ def connected(engine, where, address, port, kind=TCP):
     return sock
 
 
-def ask(engine, where, address, port, kind=TCP, text="hello"):
-    with connected(engine, where, address, port, kind) as sock:
-        sock.settimeout(20)
-        sock.sendall(text.encode())
-        return sock.recv(4096).decode()
-
-
-def answers(engine, where, address, port, kind=TCP):
-    try:
-        return ask(engine, where, address, port, kind) != ""
-    except OSError:
-        return False
-
-
 def cat(engine, bindings=({"HostPort": "8080"},), network="front", **options):
     container = engine.start_container(["probe", "cat", "80"], network=network, ExposedPorts={"80/tcp": {}},
                                        host={"PortBindings": {"80/tcp": list(bindings)}, **options})
@@ -72,19 +51,6 @@ def ports(container, key="80/tcp"):
 
 def addresses(container, key="80/tcp"):
     return {binding["HostIp"] for binding in ports(container, key)}
-
-
-def forwarders(engine):
-    """Pids (of the machine) of the processes that carry for Gantry's containers."""
-    own = os.stat(f"/proc/{engine.sandbox.pid}/ns/pid").st_ino
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "comm").read_text() == "gantry-port\n" and (entry / "ns/pid").stat().st_ino == own:
-                found.append(int(entry.name))
-        except OSError:
-            pass
-    return found
 
 
 @pytest.mark.parametrize("kind, type", [("tcp", TCP), ("udp", UDP)])
@@ -198,7 +164,7 @@ def test_much_and_many(engine):
     for thread in threads:
         thread.join()
     assert not failures
-    assert engine.is_reference or len(forwarders(engine)) == 1
+    assert engine.is_reference or len(carriers(engine)) == 1
 
 
 def test_nobody_is_there(engine):
@@ -230,7 +196,7 @@ def test_stop_and_restart(engine):
         wait_until(lambda: answers(engine, "host", "::1", 8080))
     server.remove(force=True)
     assert not answers(engine, "host", "::1", 8080)
-    wait_until(lambda: forwarders(engine) == [])
+    wait_until(lambda: carriers(engine) == [])
 
 
 def test_last_words(engine):
@@ -315,7 +281,7 @@ def test_a_network_with_ipv6(engine):
     wait_until(lambda: server.exec("netstat -ltn | grep -c ':80 '")[1].strip() == "1")
     assert addresses(server) == {"0.0.0.0", "::"}
     assert answers(engine, "outside", HOST, 8080) and answers(engine, "host", HOST, 8080)
-    wait_until(lambda: forwarders(engine) == [])
+    wait_until(lambda: carriers(engine) == [])
     assert answers(engine, "host", "::1", 8080)
     for network, verb in (("front", "connect"), ("six", "disconnect"), ("six", "connect"), ("front", "disconnect")):
         engine.api.post(f"/networks/{network}/{verb}", {"Container": server.id}, expect=200)
@@ -395,7 +361,7 @@ def test_the_daemon_is_not_needed(own_engine):
     engine.api.post("/networks/bridge/disconnect", {"Container": server.id}, expect=200)
     wait_until(lambda: answers(engine, "host", "::1", 8080))
     server.remove(force=True)
-    wait_until(lambda: forwarders(engine) == [])
+    wait_until(lambda: carriers(engine) == [])
 
 
 @pytest.mark.differs(reference="it has a process for each port, which nobody starts again")
@@ -407,20 +373,20 @@ def test_whoever_carries_may_be_killed(engine):
         with connected(engine, "host", "::1", 8080) as sock:
             sock.sendall(b"x")
             assert sock.recv(10) == b"x"
-            (pid,) = forwarders(engine)
+            (pid,) = carriers(engine)
             os.kill(pid, 9)
             with pytest.raises(ConnectionResetError):
                 if not sock.recv(10):
                     raise ConnectionResetError
         assert ask(engine, "host", "::1", 8081) == "hello"
-    (pid,) = forwarders(engine)
+    (pid,) = carriers(engine)
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     assert status["CapEff"].strip() == "0" * 16 and status["NoNewPrivs"].strip() == "1"
     assert status["Seccomp"].strip() == "2"
     assert server.inspect()["State"]["Running"]
     server.kill()
     server.wait()
-    wait_until(lambda: forwarders(engine) == [])
+    wait_until(lambda: carriers(engine) == [])
 
 
 @pytest.mark.differs(reference="its proxies are the daemon's children")
@@ -428,10 +394,10 @@ def test_the_parent_takes_it_along(engine):
     """A shim that is killed leaves nobody at its ports."""
     server = cat(engine)
     assert answers(engine, "host", "::1", 8080)
-    (pid,) = forwarders(engine)
+    (pid,) = carriers(engine)
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     os.kill(int(status["PPid"]), 9)
-    wait_until(lambda: forwarders(engine) == [])
+    wait_until(lambda: carriers(engine) == [])
     wait_until(lambda: not server.inspect()["State"]["Running"])
     server.start()
     wait_until(lambda: answers(engine, "host", "::1", 8080))

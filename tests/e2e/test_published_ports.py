@@ -1,34 +1,23 @@
 """Published ports of containers on networks of the user's: from everywhere, through changes of networks and daemons."""
 
+import functools
 import socket
 import struct
 import subprocess
 
 import pytest
 
+from harness import published
 from harness.engine import wait_until
-from harness.published import echo, two_networks
+from harness.published import ask, echo, two_networks
+
+answers = functools.partial(published.answers, begin="echo:")
 
 
 @pytest.fixture(autouse=True)
 def networks(engine):
     with two_networks(engine):
         yield
-
-
-def ask(engine, where, address, port, kind=socket.SOCK_STREAM, text="hello"):
-    with engine.sandbox.socket(where, kind) as sock:
-        sock.settimeout(20)
-        sock.connect((address, port))
-        sock.sendall(text.encode())
-        return sock.recv(4096).decode()
-
-
-def answers(engine, where, address, port, kind=socket.SOCK_STREAM):
-    try:
-        return ask(engine, where, address, port, kind).startswith("echo:")
-    except OSError:
-        return False
 
 
 def ports(container, key="80/tcp"):

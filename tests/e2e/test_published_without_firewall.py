@@ -1,15 +1,16 @@
 """Published ports of a daemon that must not touch the firewall (`iptables=false`): connections are carried."""
 
+import functools
 import socket
-import subprocess
 
 import pytest
 
+from harness import published
 from harness.engine import wait_until
-from harness.published import echo
+from harness.published import HOST, ask, echo, give_addresses
 from harness.sandbox import ENGINE_ADDRESS
 
-HOST, OUTSIDE = "fd00:99::2", "fd00:99::1"
+answers = functools.partial(published.answers, begin="echo:hello")
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 KINDS = pytest.mark.parametrize("kind, type", [("tcp", TCP), ("udp", UDP)])
 
@@ -17,24 +18,8 @@ KINDS = pytest.mark.parametrize("kind, type", [("tcp", TCP), ("udp", UDP)])
 @pytest.fixture
 def engine(own_engine):
     engine = own_engine("--iptables=false")
-    for pid, address in ((engine.sandbox.pid, HOST), (engine.sandbox.outside_pid, OUTSIDE)):
-        subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "addr", "replace", f"{address}/64", "dev", "eth0", "nodad"], check=True)
+    give_addresses(engine.sandbox)
     return engine
-
-
-def ask(engine, where, address, port, type=TCP, patience=20):
-    with engine.sandbox.socket(where, type, socket.AF_INET6 if ":" in address else socket.AF_INET) as sock:
-        sock.settimeout(patience)
-        sock.connect((address, port))
-        sock.sendall(b"hello")
-        return sock.recv(4096).decode()
-
-
-def answers(engine, where, address, port, type=TCP):
-    try:
-        return ask(engine, where, address, port, type).startswith("echo:hello")
-    except OSError:
-        return False
 
 
 EVERYWHERE = (("outside", ENGINE_ADDRESS), ("host", ENGINE_ADDRESS), ("host", "127.0.0.1"), ("outside", HOST), ("host", "::1"))

@@ -88,7 +88,7 @@ def test_network_and_ports_come_back(engine):
     container.wait_log("listening")
     engine.sandbox.run(["kill", "-9", str(container.pid)])
     wait_until(lambda: container.inspect()["RestartCount"] == 1 and container.state["Running"])
-    from test_network import ask
+    from harness.published import ask
     wait_until(lambda: container.logs()[0].count("listening") == 2)
     assert ask(engine, "outside", engine.address, 8090).startswith("echo:")
     container.remove(force=True)
